@@ -1,0 +1,1 @@
+"""Distributions of our own, by kinship: one idea a file."""
