@@ -19,8 +19,10 @@ __all__ = [
     "GuideError",
     "MissingPackageError",
     "MissingParamError",
+    "ModuleLocalParamError",
     "NoTransformError",
     "NotCallableError",
+    "NotInitializedError",
     "OptionError",
     "PackageConflictError",
     "ParamStoreError",
@@ -225,8 +227,16 @@ class MissingParamError(PyroxeneError, KeyError):
         return str(self.args[0])
 
 
+class ModuleLocalParamError(ParamStoreError, NotImplementedError):
+    """A module whose parameters are local to it asks for one that lives outside of it."""
+
+
 class NotCallableError(SiteError, TypeError):
     """A sample statement's function is neither a distribution nor callable."""
+
+
+class NotInitializedError(PyroxeneError, AttributeError):
+    """A module is given an attribute before its `super().__init__()` has run."""
 
 
 class ReplayError(GuideError, RuntimeError):

@@ -75,7 +75,10 @@ def _find(alias: str) -> Switch:
         return _SWITCHES[alias]
     except KeyError:
         raise UsageError(
-            f"unknown setting {alias!r}", expected=f"one of {', '.join(sorted(_SWITCHES))}", got=alias
+            f"unknown setting {alias!r}",
+            expected=f"one of {', '.join(sorted(_SWITCHES))}",
+            got=alias,
+            hint="pyroxene.settings.get() lists them with their values",
         ) from None
 
 

@@ -1,0 +1,147 @@
+"""Handlers that decide which sites outer handlers see, and how far a run goes: block, escape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pyroxene.errors import UsageError
+from pyroxene.poutine.handlers._make import _make_handler
+from pyroxene.poutine.message import Message
+from pyroxene.poutine.messenger import Messenger
+from pyroxene.poutine.runtime import NonlocalExit
+
+__all__ = ["BlockMessenger", "EscapeMessenger", "block", "escape"]
+
+Predicate = Callable[[Any], Any]
+Names = Sequence[str]
+
+
+def _hide_by_lists(
+    hide_all: bool,
+    expose_all: bool,
+    hide: Names | None,
+    expose: Names | None,
+    hide_types: Names | None,
+    expose_types: Names | None,
+) -> Predicate:
+    """Build the predicate that says which sites to hide from lists of names and types."""
+    if hide_all and expose_all:
+        hide_all = False  # `block(expose_all=True)`: the default hide_all=True gives way
+    for hidden, shown in ((hide, expose), (hide_types, expose_types)):
+        both = set(hidden or ()) & set(shown or ())
+        if both:
+            raise UsageError(
+                "block is told to hide and to expose the same", expected="disjoint lists", got=sorted(both)
+            )
+    if hide is not None or hide_types is not None:
+        hide_all = False
+    if expose is not None or expose_types is not None:
+        hide_all = True
+    hidden_names, hidden_types = frozenset(hide or ()), frozenset(hide_types or ())
+    shown_names, shown_types = frozenset(expose or ()), frozenset(expose_types or ())
+
+    def hidden(msg: Any) -> bool:
+        name, kind = msg["name"], msg["type"]
+        if name in hidden_names or kind in hidden_types:
+            return True
+        return hide_all and name not in shown_names and kind not in shown_types
+
+    return hidden
+
+
+class BlockMessenger(Messenger):
+    """Hides sites from outer handlers; final. See `block`."""
+
+    def __init__(
+        self,
+        hide_fn: Predicate | None = None,
+        expose_fn: Predicate | None = None,
+        hide_all: bool = True,
+        expose_all: bool = False,
+        hide: Names | None = None,
+        expose: Names | None = None,
+        hide_types: Names | None = None,
+        expose_types: Names | None = None,
+    ) -> None:
+        super().__init__()
+        if hide_fn is not None and expose_fn is not None:
+            raise UsageError("block takes hide_fn or expose_fn, not both", expected="one of them", got="both")
+        if hide_fn is not None:
+            self.hide_fn = hide_fn
+        elif expose_fn is not None:
+            self.hide_fn = lambda msg: not expose_fn(msg)
+        else:
+            self.hide_fn = _hide_by_lists(hide_all, expose_all, hide, expose, hide_types, expose_types)
+
+    def _process_message(self, msg: Message) -> None:
+        msg["stop"] = bool(self.hide_fn(msg))
+
+
+class EscapeMessenger(Messenger):
+    """Leaves the run at a site; final. See `escape`."""
+
+    def __init__(self, escape_fn: Predicate) -> None:
+        super().__init__()
+        self.escape_fn = escape_fn
+
+    def _pyro_sample(self, msg: Message) -> None:
+        if self.escape_fn(msg):
+            msg["done"] = True
+            msg["stop"] = True
+            msg["continuation"] = _leave
+
+
+def _leave(msg: Message) -> None:
+    raise NonlocalExit(msg)
+
+
+@_make_handler(BlockMessenger)
+def block(
+    fn: Callable[..., Any] | None = None,
+    hide_fn: Predicate | None = None,
+    expose_fn: Predicate | None = None,
+    hide_all: bool = True,
+    expose_all: bool = False,
+    hide: Names | None = None,
+    expose: Names | None = None,
+    hide_types: Names | None = None,
+    expose_types: Names | None = None,
+) -> Any:
+    """Hide sites from the handlers outside; without further arguments, all sites.
+
+    Args:
+        fn: a model.
+        hide_fn: of a message; True hides the site. Takes precedence over everything else.
+        expose_fn: of a message; True shows the site, and all others are hidden.
+        hide_all: hide all sites but those exposed.
+        expose_all: show all sites but those hidden.
+        hide: names to hide; all other sites are shown.
+        expose: names to show; all other sites are hidden.
+        hide_types: message types to hide, such as "param".
+        expose_types: message types to show.
+
+    Example:
+        >>> import torch, pyroxene, pyroxene.distributions as dist
+        >>> def model():
+        ...     pyroxene.sample("a", dist.Delta(torch.zeros(())))
+        ...     pyroxene.sample("b", dist.Delta(torch.zeros(())))
+        >>> trace = pyroxene.poutine.trace(block(model, hide=["a"])).get_trace()
+        >>> "a" in trace, "b" in trace
+        (False, True)
+    """
+    raise AssertionError("replaced by the decorator")
+
+
+@_make_handler(EscapeMessenger)
+def escape(fn: Callable[..., Any], escape_fn: Predicate) -> Any:
+    """Leave a model at the first sample site where a predicate holds.
+
+    Args:
+        fn: a model.
+        escape_fn: of a message.
+
+    Raises:
+        NonlocalExit: holds the message in `site`.
+    """
+    raise AssertionError("replaced by the decorator")

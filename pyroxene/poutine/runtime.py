@@ -1,0 +1,318 @@
+"""The run in progress: which handlers are active, which batch dimensions are taken, and how a message travels.
+
+All of it hangs on one ContextVar with an immutable value, so threads and asynchronous tasks never see each other.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Iterator, MutableSequence
+from contextvars import ContextVar, Token
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
+
+import torch
+
+from pyroxene.errors import PlateError
+from pyroxene.poutine.message import CondIndepStackFrame, InferDict, Message
+
+if TYPE_CHECKING:
+    from pyroxene.poutine.messenger import Messenger
+
+__all__ = [
+    "InferDict",
+    "Message",
+    "NonlocalExit",
+    "am_i_wrapped",
+    "apply_stack",
+    "default_process_message",
+    "effectful",
+    "get_mask",
+    "get_plates",
+    "handlers_in_force",
+    "new_message",
+    "set_handlers",
+    "share_subsamples",
+    "shared_subsamples",
+]
+
+
+class _Run(NamedTuple):
+    handlers: tuple[Messenger, ...]  # outermost first
+    dims: tuple[str | None, ...]  # the plate that holds batch dimension -1, -2, ...
+    subsamples: dict[str, tuple[int, torch.Tensor]] | None  # plate -> its size and the indices of this step
+
+
+_RUN: ContextVar[_Run] = ContextVar("pyroxene_run", default=_Run((), (), None))  # noqa: B039 (never mutated)
+
+
+def handlers_in_force() -> tuple[Messenger, ...]:
+    """Return the active handlers, outermost first."""
+    return _RUN.get().handlers
+
+
+def set_handlers(handlers: tuple[Messenger, ...]) -> None:
+    """Replace the active handlers."""
+    run = _RUN.get()
+    _RUN.set(_Run(handlers, run.dims, run.subsamples))
+
+
+class _StackView(MutableSequence["Messenger"]):
+    """The current stack as a mutable list, for code that knows Pyro's `_PYRO_STACK`."""
+
+    @overload
+    def __getitem__(self, index: int) -> Messenger: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Messenger]: ...
+    def __getitem__(self, index: Any) -> Any:
+        return list(handlers_in_force())[index]
+
+    def _edit(self, change: Callable[[list[Any]], None]) -> None:
+        handlers = list(handlers_in_force())
+        change(handlers)
+        set_handlers(tuple(handlers))
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        self._edit(lambda handlers: handlers.__setitem__(index, value))
+
+    def __delitem__(self, index: Any) -> None:
+        self._edit(lambda handlers: handlers.__delitem__(index))
+
+    def __len__(self) -> int:
+        return len(handlers_in_force())
+
+    def __iter__(self) -> Iterator[Messenger]:
+        return iter(handlers_in_force())
+
+    def insert(self, index: int, value: Messenger) -> None:
+        """Insert a handler."""
+        self._edit(lambda handlers: handlers.insert(index, value))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Iterable) and list(self) == list(other)
+
+    def __repr__(self) -> str:
+        return repr(list(self))
+
+
+_PYRO_STACK = _StackView()
+
+
+class _DimAllocator:
+    """Which plate holds which batch dimension of the current run; counted from the right."""
+
+    def allocate(self, name: str, dim: int | None) -> int:
+        """Take a dimension for a plate: the one it asks for, or the rightmost free one.
+
+        Raises:
+            PlateError: the dimension is not negative, or another plate holds it.
+        """
+        run = _RUN.get()
+        if name in run.dims:
+            raise PlateError(
+                f"collide: the plate '{name}' is already entered",
+                plate=name,
+                expected="a plate that is not active",
+                got=f"'{name}' at dim {-1 - run.dims.index(name)}",
+                hint="give the inner plate a name of its own",
+            )
+        if dim is None:
+            dim = -1 - (run.dims.index(None) if None in run.dims else len(run.dims))
+        elif dim >= 0:
+            raise PlateError(
+                f"the dim of plate '{name}' is counted from the right and must be negative",
+                plate=name,
+                expected="dim < 0",
+                got=dim,
+                hint=f"dim={-1 - dim}",
+            )
+        position = -1 - dim
+        dims = run.dims + (None,) * (position + 1 - len(run.dims))
+        holder = dims[position]
+        if holder is not None:
+            raise PlateError(
+                f"collide: plates '{holder}' and '{name}' are both at dim {dim}",
+                plate=name,
+                expected="one plate for each batch dimension",
+                got=f"dim {dim} twice",
+                hint=f"give '{name}' another dim, or leave dim out and let it be chosen",
+            )
+        _RUN.set(_Run(run.handlers, dims[:position] + (name,) + dims[position + 1 :], run.subsamples))
+        return dim
+
+    def free(self, name: str, dim: int) -> None:
+        """Give a dimension back."""
+        run = _RUN.get()
+        position = -1 - dim
+        if position < len(run.dims) and run.dims[position] == name:
+            dims = run.dims[:position] + (None,) + run.dims[position + 1 :]
+            while dims and dims[-1] is None:
+                dims = dims[:-1]
+            _RUN.set(_Run(run.handlers, dims, run.subsamples))
+
+
+_DIM_ALLOCATOR = _DimAllocator()
+
+
+class share_subsamples:  # noqa: N801 (a context manager)
+    """Draw each subsampling plate's indices once inside this block, whoever enters the plate, and however often.
+
+    An estimator of the ELBO wraps one step in it, so that model, guide and all particles see one minibatch.
+    """
+
+    def __enter__(self) -> share_subsamples:
+        run = _RUN.get()
+        self._token: Token[_Run] | None = None
+        if run.subsamples is None:
+            self._token = _RUN.set(_Run(run.handlers, run.dims, {}))
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._token is not None:
+            _RUN.reset(self._token)
+
+
+def shared_subsamples() -> dict[str, tuple[int, torch.Tensor]] | None:
+    """Return the indices drawn so far in this step by plate name, or None outside `share_subsamples`."""
+    return _RUN.get().subsamples
+
+
+class NonlocalExit(Exception):
+    """Leaves a run at a site; `queue` and `escape` raise and catch it.
+
+    Args:
+        site: the message at which the run was left.
+    """
+
+    def __init__(self, site: Message, *args: Any) -> None:
+        super().__init__(site, *args)
+        self.site = site
+
+    def reset_stack(self) -> None:
+        """Let every active handler, innermost first, up to the one that blocks the site, clear its state."""
+        for frame in reversed(handlers_in_force()):
+            frame._reset()
+            if type(frame).__name__ == "BlockMessenger" and frame.hide_fn(self.site):  # type: ignore[attr-defined]
+                break
+
+
+def new_message(
+    type: str,
+    name: str | None,
+    fn: Any,
+    args: tuple[Any, ...] = (),
+    kwargs: dict[str, Any] | None = None,
+    value: Any = None,
+    is_observed: bool = False,
+    infer: dict[str, Any] | None = None,
+) -> Message:
+    """Return a message with every key that handlers may rely on."""
+    return {
+        "type": type,
+        "name": name,
+        "fn": fn,
+        "is_observed": is_observed,
+        "args": args,
+        "kwargs": {} if kwargs is None else kwargs,
+        "value": value,
+        "scale": 1.0,
+        "mask": None,
+        "cond_indep_stack": (),
+        "done": False,
+        "stop": False,
+        "continuation": None,
+        "infer": {} if infer is None else infer,
+        "source": None,
+    }
+
+
+def default_process_message(msg: Message) -> None:
+    """Give a message its value by calling its function, unless a handler or an observation gave it one."""
+    if msg["done"] or msg["is_observed"] or msg["value"] is not None:
+        msg["done"] = True
+        return
+    msg["value"] = msg["fn"](*msg["args"], **msg["kwargs"])
+    msg["done"] = True
+
+
+def apply_stack(initial_msg: Message) -> Message:
+    """Send a message up through the handlers (innermost first), act on it, and send it down again.
+
+    Args:
+        initial_msg: the message; changed in place.
+
+    Returns:
+        the same message, with `value` set.
+    """
+    msg = initial_msg
+    handlers = _RUN.get().handlers
+    reached = len(handlers)
+    while reached:
+        reached -= 1
+        handlers[reached]._process_message(msg)
+        if msg["stop"]:
+            break
+    default_process_message(msg)
+    for position in range(reached, len(handlers)):
+        handlers[position]._postprocess_message(msg)
+    continuation = msg["continuation"]
+    if continuation is not None:
+        continuation(msg)
+    return msg
+
+
+def am_i_wrapped() -> bool:
+    """Say whether any handler is active."""
+    return bool(_RUN.get().handlers)
+
+
+def effectful(fn: Callable[..., Any] | None = None, type: str | None = None) -> Any:
+    """Turn a function into a statement: its calls become messages of the given type.
+
+    Args:
+        fn: the function; None to use this as a decorator with arguments.
+        type: the message's type; a handler acts on it in its method `_process_<type>` or `_pyro_<type>`.
+
+    Returns:
+        a function that takes `name`, `infer`, `obs` beside the arguments of `fn`.
+    """
+    if fn is None:
+        return functools.partial(effectful, type=type)
+    if getattr(fn, "_is_effectful", False):
+        return fn
+    if type is None:
+        raise ValueError(f"expected a message type for {fn}, got None; try effectful(fn, type='my_type')")
+
+    @functools.wraps(fn)
+    def statement(*args: Any, **kwargs: Any) -> Any:
+        name = kwargs.pop("name", None)
+        infer = kwargs.pop("infer", None)
+        value = kwargs.pop("obs", None)
+        if not am_i_wrapped():
+            return fn(*args, **kwargs)
+        infer = {} if infer is None else dict(infer)
+        msg = new_message(type, name, fn, args, kwargs, value, value is not None, infer)
+        return apply_stack(msg)["value"]
+
+    statement._is_effectful = True  # type: ignore[attr-defined]
+    return statement
+
+
+def _inspect() -> Message:
+    """Ask the active handlers what they would do to a sample statement here, without making one."""
+    msg = new_message("inspect", "_pyro_inspect", lambda: True, infer={"_do_not_trace": True})
+    apply_stack(msg)
+    return msg
+
+
+def get_mask() -> bool | torch.Tensor | None:
+    """Return the mask that `poutine.mask` handlers put on a site here: None, a bool or a bool tensor.
+
+    A model may skip expensive densities where the mask is False.
+    """
+    mask: bool | torch.Tensor | None = _inspect()["mask"]
+    return mask
+
+
+def get_plates() -> tuple[CondIndepStackFrame, ...]:
+    """Return the plates that a site here would stand in, outermost first."""
+    return _inspect()["cond_indep_stack"]
