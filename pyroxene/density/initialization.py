@@ -1,0 +1,215 @@
+"""Starting points: strategies that give each latent site a first value, and the handler that applies one."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+from pyroxene import settings
+from pyroxene.density.layout import helpful_support_errors
+from pyroxene.distributions import Independent, MaskedDistribution
+from pyroxene.distributions.transforms import transform_to
+from pyroxene.errors import ShapeError, SupportError, describe
+from pyroxene.poutine.message import Message
+from pyroxene.poutine.messenger import Messenger
+from pyroxene.poutine.trace_struct import site_is_subsample
+
+__all__ = [
+    "InitMessenger",
+    "init_to_feasible",
+    "init_to_generated",
+    "init_to_mean",
+    "init_to_median",
+    "init_to_sample",
+    "init_to_uniform",
+    "init_to_value",
+]
+
+Site = Mapping[str, Any]
+Strategy = Callable[..., Any]
+
+
+def _draw(site: Site) -> torch.Tensor:
+    drawn: torch.Tensor = site["fn"].sample().detach()
+    return drawn
+
+
+def _is_multivariate(fn: Any) -> bool:
+    while isinstance(fn, (Independent, MaskedDistribution)):
+        fn = fn.base_dist
+    return any(size > 1 for size in fn.event_shape)
+
+
+def init_to_feasible(site: Site | None = None) -> Any:
+    """Start in the middle of the support: the image of zero under its transform.
+
+    Args:
+        site: a sample site; None returns the strategy itself.
+    """
+    if site is None:
+        return init_to_feasible
+    transform = transform_to(site["fn"].support)
+    return transform(torch.zeros_like(transform.inv(_draw(site))))
+
+
+def init_to_sample(site: Site | None = None) -> Any:
+    """Start at a draw from the prior.
+
+    Args:
+        site: a sample site; None returns the strategy itself.
+    """
+    return init_to_sample if site is None else _draw(site)
+
+
+def init_to_uniform(site: Site | None = None, radius: float = 2.0) -> Any:
+    """Start uniformly within `radius` of zero, coordinate by coordinate, in unconstrained space.
+
+    Args:
+        site: a sample site; None returns the strategy with its options.
+        radius: half the width, on the unconstrained scale.
+    """
+    if site is None:
+        return functools.partial(init_to_uniform, radius=radius)
+    transform = transform_to(site["fn"].support)
+    unconstrained = transform.inv(_draw(site))
+    return transform(torch.rand_like(unconstrained) * (2 * radius) - radius)
+
+
+def init_to_median(site: Site | None = None, num_samples: int = 15, *, fallback: Strategy | None = init_to_feasible) -> Any:
+    """Start at the median of draws from the prior, coordinate by coordinate.
+
+    Args:
+        site: a sample site; None returns the strategy with its options.
+        num_samples: how many draws.
+        fallback: the strategy of multivariate sites, and where the distribution cannot be drawn from; None raises there.
+    """
+    if site is None:
+        return functools.partial(init_to_median, num_samples=num_samples, fallback=fallback)
+    if _is_multivariate(site["fn"]) and fallback is not None:  # coordinates go together, as on the simplex
+        return fallback(site)
+    try:
+        value = site["fn"].sample(sample_shape=(num_samples,)).median(dim=0)[0]
+        if bool(value.isnan().any()):
+            raise ValueError(f"the median of site '{site['name']}' is NaN")
+        return value
+    except (RuntimeError, ValueError, NotImplementedError):
+        if fallback is None:
+            raise
+        return fallback(site)
+
+
+def init_to_mean(site: Site | None = None, *, fallback: Strategy | None = init_to_median) -> Any:
+    """Start at the prior's mean.
+
+    Args:
+        site: a sample site; None returns the strategy with its options.
+        fallback: the strategy where the mean is not known or not finite; None raises there.
+    """
+    if site is None:
+        return functools.partial(init_to_mean, fallback=fallback)
+    try:
+        value = site["fn"].mean.detach()
+        if not bool(value.isfinite().all()):
+            raise ValueError(f"the mean of site '{site['name']}' is not finite")
+        return value
+    except (RuntimeError, ValueError, NotImplementedError):
+        if fallback is None:
+            raise
+        return fallback(site)
+
+
+def init_to_value(
+    site: Site | None = None, values: Mapping[str, torch.Tensor] = {}, *, fallback: Strategy | None = init_to_uniform
+) -> Any:
+    """Start at given values.
+
+    Args:
+        site: a sample site; None returns the strategy with its options.
+        values: on their supports, by site name.
+        fallback: the strategy of sites that are not in `values`; None raises there.
+    """
+    if site is None:
+        return functools.partial(init_to_value, values=values, fallback=fallback)
+    if site["name"] in values:
+        return values[site["name"]]
+    if fallback is None:
+        raise SupportError(
+            f"no initial value for site '{site['name']}'", site=site["name"], expected=sorted(values), got=site["name"]
+        )
+    return fallback(site)
+
+
+class _Generated:
+    """A strategy that is made anew for every run of the model."""
+
+    def __init__(self, generate: Callable[[], Strategy]) -> None:
+        self.generate = generate
+        self._strategy: Strategy | None = None
+        self._seen: set[str] = set()
+
+    def __call__(self, site: Site) -> Any:
+        if self._strategy is None or site["name"] in self._seen:  # a name comes back: another run has begun
+            self._strategy = self.generate()
+            self._seen = set()
+        self._seen.add(site["name"])
+        return self._strategy(site)
+
+
+def init_to_generated(site: Site | None = None, generate: Callable[[], Strategy] = lambda: init_to_uniform) -> Any:
+    """Start by a strategy that a function makes anew for each run, such as `init_to_value` at other random values.
+
+    Args:
+        site: a sample site; None returns the strategy with its options.
+        generate: returns a strategy.
+    """
+    strategy = _Generated(generate)
+    return strategy if site is None else strategy(site)
+
+
+class InitMessenger(Messenger):
+    """Gives latent sites first values by a strategy, instead of drawing them; final.
+
+    Args:
+        init_fn: from a site to a value, a tensor of the site's shape; None leaves the site to be drawn.
+
+    Raises:
+        SupportError: the site's support has no bijection.
+        ShapeError: the strategy's value has another shape than the site.
+    """
+
+    def __init__(self, init_fn: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self.init_fn = init_fn
+
+    def _pyro_sample(self, msg: Message) -> None:
+        if msg["done"] or msg["is_observed"] or site_is_subsample(msg):
+            return
+        with torch.no_grad(), helpful_support_errors(msg):
+            value = self.init_fn(msg)
+        if value is None:
+            return
+        fn = msg["fn"]
+        if settings.value_of("validate_infer") and hasattr(fn, "shape"):
+            shape = fn.shape()
+            if value.shape != shape and not _fits(value.shape, shape):
+                raise ShapeError(
+                    f"the initial value of site '{msg['name']}' has another shape than the site",
+                    site=msg["name"],
+                    source=msg.get("source"),
+                    expected=f"shape {tuple(shape)}",
+                    got=describe(value),
+                    hint="correct the values given to init_to_value",
+                )
+        msg["value"] = value
+        msg["done"] = True
+
+
+def _fits(shape: torch.Size, wanted: torch.Size) -> bool:
+    try:
+        return torch.broadcast_shapes(shape, wanted) == shape
+    except RuntimeError:
+        return False
+

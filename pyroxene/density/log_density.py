@@ -1,0 +1,277 @@
+"""The log density of a model's latent sites as a pure function of one flat unconstrained vector."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+
+from pyroxene import settings
+from pyroxene._typing import Model, TensorDict
+from pyroxene.density.initialization import InitMessenger, init_to_uniform
+from pyroxene.density.layout import Layout
+from pyroxene.density.structure import Structure, trace_structure
+from pyroxene.distributions.util import scale_and_mask
+from pyroxene.errors import SiteError, UsageError
+from pyroxene.poutine.message import Message
+from pyroxene.poutine.messenger import Messenger, block_messengers
+from pyroxene.poutine.trace_struct import site_is_subsample
+from pyroxene.rng import get_rng_state, set_rng_seed, set_rng_state
+
+__all__ = ["LogDensity", "log_density"]
+
+
+class _Unvalidated:
+    """Switches the distributions' checks off while any thread evaluates a density; they ran when it was made."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._before = True
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        with self._lock:
+            if self._inside == 0:
+                self._before = settings.get("validate_distributions_torch")
+                settings.set(validate_distributions_torch=False)
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._inside -= 1
+                if self._inside == 0:
+                    settings.set(validate_distributions_torch=self._before)
+
+
+_unvalidated = _Unvalidated()
+
+
+class _Accumulate(Messenger):
+    """Gives latent sites their values and adds up the sites' log densities."""
+
+    def __init__(self, values: Mapping[str, torch.Tensor], total: torch.Tensor) -> None:
+        super().__init__()
+        self.values = values
+        self.total = total
+        self.visited = 0
+
+    def _pyro_sample(self, msg: Message) -> None:
+        if msg["is_observed"] or msg["done"] or site_is_subsample(msg):
+            return
+        name = msg["name"]
+        if name not in self.values:
+            raise SiteError(
+                f"latent site '{name}' was not there when the density was made",
+                site=name,
+                source=msg.get("source"),
+                expected=f"the latent sites {sorted(self.values)}",
+                got=name,
+                hint="the model's structure must not depend on latent values",
+            )
+        msg["value"] = self.values[name]
+        msg["done"] = True
+        self.visited += 1
+
+    def _pyro_post_sample(self, msg: Message) -> None:
+        mask = msg["mask"]
+        if mask is False or site_is_subsample(msg):
+            return
+        log_prob = msg["fn"].log_prob(msg["value"], *msg["args"], **msg["kwargs"])
+        self.total = self.total + scale_and_mask(log_prob, msg["scale"], mask).sum()
+
+
+@dataclass(frozen=True)
+class LogDensity:
+    """log p(latent values, data) as a function of an unconstrained vector, up to no constant; final.
+
+    A pure, picklable value: the same z gives the same number, under `torch.func.grad` and `torch.func.vmap` too.
+    Parameters in the store are constants of it.
+
+    Attributes:
+        model: the model.
+        data: the model's arguments by name.
+        layout: where each latent site lives in z.
+    """
+
+    model: Model
+    data: Mapping[str, Any]
+    layout: Layout
+    structure: Structure = field(repr=False, compare=False)
+
+    @property
+    def dim(self) -> int:
+        """The length of z."""
+        return self.layout.dim
+
+    def __call__(self, z: torch.Tensor) -> torch.Tensor:
+        """Return the log density at z, with the log-Jacobian of the map to the supports.
+
+        Args:
+            z: unconstrained, shape (dim,).
+
+        Returns:
+            a scalar; -inf where the data are impossible, nan where the model computes nan.
+        """
+        if z.shape != (self.dim,):
+            raise UsageError(
+                "z does not fit the density",
+                expected=f"shape ({self.dim},)",
+                got=f"shape {tuple(z.shape)}",
+                hint="torch.func.vmap(density)(z) for a batch",
+            )
+        values, log_jacobian = self.layout.constrain_with_log_jacobian(z)
+        accumulate = _Accumulate(values, log_jacobian)
+        with block_messengers(lambda handler: True), _unvalidated(), accumulate:
+            _call(self.model, self.data)
+        if accumulate.visited != len(self.layout.slots):
+            raise SiteError(
+                "latent sites are missing that were there when the density was made",
+                expected=f"{len(self.layout.slots)} latent sites",
+                got=f"{accumulate.visited}",
+                hint="the model's structure must not depend on latent values",
+            )
+        return accumulate.total
+
+    def value_and_grad(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the log density, a scalar, and its gradient, shape (dim,).
+
+        Args:
+            z: unconstrained, shape (dim,).
+        """
+        leaf = z.detach().requires_grad_(True)
+        with torch.enable_grad():
+            value = self(leaf)
+            (gradient,) = torch.autograd.grad(value, leaf)
+        return value.detach(), gradient
+
+    def constrain(self, z: torch.Tensor) -> TensorDict:
+        """Return the sites' values on their supports, shape sample_shape + the site's shape.
+
+        Args:
+            z: unconstrained, shape sample_shape + (dim,).
+        """
+        return self.layout.constrain(z)
+
+    def unconstrain(self, values: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Return z of values on their supports, shape sample_shape + (dim,)."""
+        return self.layout.unconstrain(values)
+
+    def initial_point(
+        self, strategy: Callable[[Any], Any] = init_to_uniform, rng: int | None = None
+    ) -> torch.Tensor:
+        """Return a starting point, shape (dim,).
+
+        Args:
+            strategy: gives each site a first value; see pyroxene.density.initialization.
+            rng: a seed; the generators' states are put back afterwards. None draws from the current state.
+        """
+        before = get_rng_state()
+        if rng is not None:
+            set_rng_seed(rng)
+        try:
+            with block_messengers(lambda handler: True):
+                structure = _structure(self.model, self.data, strategy)
+        finally:
+            if rng is not None:
+                set_rng_state(before)
+        values = {name: site["value"] for name, site in structure.latent_sites.items()}
+        return self.layout.unconstrain(values).detach()
+
+    def with_data(self, **new: Any) -> LogDensity:
+        """Return the same density for other data of the same shapes.
+
+        Args:
+            new: arguments of the model by name.
+
+        Raises:
+            UsageError: the model has no such argument.
+        """
+        unknown = set(new) - set(self.data)
+        if unknown:
+            raise UsageError(
+                f"the model has no argument {sorted(unknown)[0]!r}", expected=sorted(self.data), got=sorted(unknown)
+            )
+        return replace(self, data={**self.data, **new})
+
+
+def _call(model: Model, data: Mapping[str, Any]) -> Any:
+    """Call a model with arguments by name; those of `*args` and `**kwargs` are kept under "*" and "**"."""
+    positional: list[Any] = []
+    keywords: dict[str, Any] = {}
+    before_star = "*" in data  # names that stand before *args go by position
+    for name, value in data.items():
+        if name == "*":
+            positional.extend(value)
+            before_star = False
+        elif name == "**":
+            keywords.update(value)
+        elif before_star:
+            positional.append(value)
+        else:
+            keywords[name] = value
+    return model(*positional, **keywords)
+
+
+def _bind(model: Model, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a call by name."""
+    try:
+        signature = inspect.signature(model)
+    except (TypeError, ValueError):
+        return {"*": args, "**": kwargs}
+    bound = signature.bind(*args, **kwargs)
+    bound.apply_defaults()
+    data: dict[str, Any] = {}
+    positional_only = False
+    for name, value in bound.arguments.items():
+        kind = signature.parameters[name].kind
+        positional_only |= kind is inspect.Parameter.POSITIONAL_ONLY
+        if kind is inspect.Parameter.VAR_POSITIONAL:
+            data["*"] = value
+        elif kind is inspect.Parameter.VAR_KEYWORD:
+            data["**"] = value
+        else:
+            data[name] = value
+    return {"*": args, "**": kwargs} if positional_only else data
+
+
+def _structure(model: Model, data: Mapping[str, Any], strategy: Callable[[Any], Any]) -> Structure:
+    return trace_structure(lambda: _call(model, data), wrap=InitMessenger(strategy))
+
+
+def log_density(model: Model, *args: Any, **kwargs: Any) -> LogDensity:
+    """Make a model's log density, a pure function of one flat unconstrained vector.
+
+    The model runs once, with all checks on.
+
+    Args:
+        model: the model, its data observed through `obs` or `condition`.
+        args: the model's arguments.
+        kwargs: the model's keyword arguments.
+
+    Raises:
+        PlateError: a plate subsamples.
+        SupportError: a latent site is discrete, or its support has no bijection.
+
+    Example:
+        >>> import pyroxene, pyroxene.distributions as dist
+        >>> def model(y):
+        ...     scale = pyroxene.sample("scale", dist.HalfNormal(1.0))
+        ...     pyroxene.sample("y", dist.Normal(0.0, scale), obs=y)
+        >>> density = log_density(model, torch.tensor(0.5))
+        >>> density.dim, round(density(torch.zeros(1)).item(), 4)
+        (1, -1.7697)
+    """
+    data = _bind(model, args, kwargs)
+    with block_messengers(lambda handler: True):
+        structure = _structure(model, data, init_to_uniform)
+    structure.refuse_subsampling("a log density")
+    structure.refuse_discrete("a log density")
+    structure.trace.compute_log_prob()
+    return LogDensity(model, data, Layout.of(structure.latent_sites.values()), structure)

@@ -1,0 +1,80 @@
+"""Optimisers and learning rate schedules for parameters that appear as a program runs."""
+
+from __future__ import annotations
+
+from pyroxene.optim import pytorch_optimizers
+from pyroxene.optim.lr_scheduler import PyroLRScheduler
+from pyroxene.optim.optim import AdagradRMSProp, ClippedAdam, DCTAdam, PyroOptim
+from pyroxene.optim.pytorch_optimizers import (
+    ASGD,
+    SGD,
+    Adadelta,
+    Adafactor,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    ChainedScheduler,
+    ConstantLR,
+    CosineAnnealingLR,
+    CosineAnnealingWarmRestarts,
+    CyclicLR,
+    ExponentialLR,
+    LambdaLR,
+    LinearLR,
+    LRScheduler,
+    MultiplicativeLR,
+    MultiStepLR,
+    Muon,
+    NAdam,
+    OneCycleLR,
+    PolynomialLR,
+    RAdam,
+    ReduceLROnPlateau,
+    RMSprop,
+    Rprop,
+    SequentialLR,
+    SparseAdam,
+    StepLR,
+)
+
+__all__ = [
+    "ASGD",
+    "SGD",
+    "Adadelta",
+    "Adafactor",
+    "Adagrad",
+    "AdagradRMSProp",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "ChainedScheduler",
+    "ClippedAdam",
+    "ConstantLR",
+    "CosineAnnealingLR",
+    "CosineAnnealingWarmRestarts",
+    "CyclicLR",
+    "DCTAdam",
+    "ExponentialLR",
+    "LRScheduler",
+    "LambdaLR",
+    "LinearLR",
+    "MultiStepLR",
+    "MultiplicativeLR",
+    "Muon",
+    "NAdam",
+    "OneCycleLR",
+    "PolynomialLR",
+    "PyroLRScheduler",
+    "PyroOptim",
+    "RAdam",
+    "RMSprop",
+    "ReduceLROnPlateau",
+    "Rprop",
+    "SequentialLR",
+    "SparseAdam",
+    "StepLR",
+]
+
+# Optimisers that are newer than this list.
+globals().update({name: getattr(pytorch_optimizers, name) for name in pytorch_optimizers.__all__})
