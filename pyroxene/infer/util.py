@@ -1,0 +1,127 @@
+"""Small tools that several algorithms share: numbers out of tensors, gradients, sums over plates, the validation switch."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from pyroxene import settings
+from pyroxene.distributions.util import is_identically_zero
+from pyroxene.poutine.message import CondIndepStackFrame
+
+__all__ = [
+    "MultiFrameTensor",
+    "enable_validation",
+    "get_plate_stacks",
+    "is_validation_enabled",
+    "torch_backward",
+    "torch_exp",
+    "torch_item",
+    "torch_sum",
+    "validation_enabled",
+    "zero_grads",
+]
+
+Stack = tuple[CondIndepStackFrame, ...]
+
+
+def enable_validation(is_validate: bool) -> None:
+    """Switch the checks that model and guide fit, and of shapes, on or off."""
+    settings.set(validate_infer=is_validate)
+
+
+def is_validation_enabled() -> bool:
+    """Say whether model, guide and shapes are checked."""
+    enabled: bool = settings.value_of("validate_infer")
+    return enabled
+
+
+@contextmanager
+def validation_enabled(is_validate: bool = True) -> Iterator[None]:
+    """Switch the checks of model, guide and shapes on or off inside a block."""
+    with settings.context(validate_infer=is_validate):
+        yield
+
+
+def torch_item(x: Any) -> Any:
+    """Return a number: of a tensor with one element its value, a number itself."""
+    return x if isinstance(x, numbers.Number) else x.item()
+
+
+def torch_backward(x: Any, retain_graph: bool | None = None) -> None:
+    """Compute gradients of a scalar tensor; nothing where it is a number or needs none."""
+    if torch.is_tensor(x) and x.requires_grad:
+        x.backward(retain_graph=retain_graph)
+
+
+def torch_exp(x: Any) -> Any:
+    """Return e**x of a number or tensor."""
+    return torch.exp(x) if torch.is_tensor(x) else math.exp(x)
+
+
+def torch_sum(tensor: Any, dims: Any) -> Any:
+    """Sum over dimensions, where there are any."""
+    return tensor.sum(dims) if dims else tensor
+
+
+def zero_grads(tensors: Iterable[torch.Tensor]) -> None:
+    """Forget the gradients of leaf tensors."""
+    for tensor in tensors:
+        tensor.grad = None
+
+
+def get_plate_stacks(trace: Any) -> dict[str, Stack]:
+    """Return each sample site's vectorised plates, by site name."""
+    return {
+        name: tuple(frame for frame in site["cond_indep_stack"] if frame.vectorized)
+        for name, site in trace.nodes.items()
+        if site["type"] == "sample" and not getattr(type(site["fn"]), "is_subsample", False)
+    }
+
+
+class MultiFrameTensor(dict[Stack, torch.Tensor]):
+    """Tensors by the plates they vary over, to be summed down to fewer plates; final.
+
+    Example:
+        >>> frame = CondIndepStackFrame("rows", -1, 3, 0)
+        >>> costs = MultiFrameTensor(((frame,), torch.ones(3)), ((), torch.tensor(2.0)))
+        >>> costs.sum_to(()), costs.sum_to((frame,))
+        (tensor(5.), tensor([3., 3., 3.]))
+    """
+
+    def __init__(self, *items: tuple[Stack, torch.Tensor]) -> None:
+        super().__init__()
+        self.add(*items)
+
+    def add(self, *items: tuple[Stack, torch.Tensor]) -> None:
+        """Add tensors, each with the stack of plates it varies over."""
+        for stack, value in items:
+            frames = tuple(frame for frame in stack if frame.vectorized)
+            for frame in frames:
+                dim = frame.dim
+                assert dim is not None
+                if dim < -value.dim() or value.size(dim) == 1:
+                    value = value.expand(torch.broadcast_shapes(value.shape, (frame.size,) + (1,) * (-dim - 1)))
+            self[frames] = self[frames] + value if frames in self else value
+
+    def sum_to(self, target_frames: Stack) -> torch.Tensor | None:
+        """Return the sum of all tensors, each summed over the plates that are not in `target_frames`; None of none."""
+        total: torch.Tensor | None = None
+        for frames, value in self.items():
+            for frame in frames:
+                if frame not in target_frames and value.dim() >= -frame.dim:  # type: ignore[operator]
+                    value = value.sum(frame.dim, keepdim=True)
+            while value.dim() and value.size(0) == 1:
+                value = value.squeeze(0)
+            total = value if total is None else total + value
+        return total
+
+
+def is_zero(value: Any) -> bool:
+    """Say whether a term is known to be zero without looking at its numbers."""
+    return is_identically_zero(value)
