@@ -1,0 +1,63 @@
+"""Time one eager SVI step of pyroxene beside Pyro's, and a VAE's step beside the same step in plain PyTorch.
+
+Usage: python benchmarks/svi.py [--pyro PYTHON] [--pairs N]
+
+Each pair of measurements runs the subjects one after the other in processes of their own; the ratio is taken within a
+pair, and the median over pairs is quoted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+STEPS = {"eight_schools": 300, "geography": 300, "vae": 30}
+
+
+def measure(python: str, package: str, model: str) -> float:
+    """Return a subject's time of one step in milliseconds: the median of three rounds in one process."""
+    environment = dict(os.environ, OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
+    if package == "pyroxene":
+        environment["PYTHONPATH"] = str(HERE.parent)
+    command = [python, str(HERE / "_svi_subjects.py"), package, model, "3", str(STEPS[model])]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} failed:\n{done.stderr}")
+    return statistics.median(float(line) for line in done.stdout.split())
+
+
+def compare(model: str, ours: tuple[str, str], theirs: tuple[str, str], pairs: int, target: float) -> None:
+    """Measure two subjects in turns and print their medians and the median ratio."""
+    times = [(measure(*ours, model), measure(*theirs, model)) for _ in range(pairs)]
+    ratios = sorted(a / b for a, b in times)
+    mine, other = (statistics.median(column) for column in zip(*times, strict=True))
+    ratio = statistics.median(ratios)
+    verdict = "met" if ratio <= target else "MISSED"
+    print(
+        f"{model:<14} {ours[1]} {mine:7.3f} ms   {theirs[1]:<6} {other:7.3f} ms   "
+        f"ratio {ratio:.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})   target {target} {verdict}",
+        flush=True,
+    )
+
+
+def main() -> None:
+    """Run all comparisons."""
+    command = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    command.add_argument("--pyro", metavar="PYTHON", help="interpreter of an environment with pyro-ppl")
+    command.add_argument("--pairs", type=int, default=7, help="pairs of measurements (default 7)")
+    options = command.parse_args()
+    here = (sys.executable, "pyroxene")
+    if options.pyro:
+        for model in ("eight_schools", "geography"):
+            compare(model, here, (options.pyro, "pyro"), options.pairs, 0.5)
+        compare("vae", here, (options.pyro, "pyro"), options.pairs, 1.0)
+    compare("vae", here, (sys.executable, "torch"), options.pairs, 1.25)
+
+
+if __name__ == "__main__":
+    main()
