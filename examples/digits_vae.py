@@ -32,7 +32,11 @@ class Decoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Linear(LATENT, HIDDEN), nn.Softplus(), nn.Linear(HIDDEN, HIDDEN), nn.Softplus(), nn.Linear(HIDDEN, PIXELS)
+            nn.Linear(LATENT, HIDDEN),
+            nn.Softplus(),
+            nn.Linear(HIDDEN, HIDDEN),
+            nn.Softplus(),
+            nn.Linear(HIDDEN, PIXELS),
         )
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
@@ -47,7 +51,11 @@ class Encoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Linear(PIXELS, HIDDEN), nn.Softplus(), nn.Linear(HIDDEN, HIDDEN), nn.Softplus(), nn.Linear(HIDDEN, 2 * LATENT)
+            nn.Linear(PIXELS, HIDDEN),
+            nn.Softplus(),
+            nn.Linear(HIDDEN, HIDDEN),
+            nn.Softplus(),
+            nn.Linear(HIDDEN, 2 * LATENT),
         )
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -112,7 +120,9 @@ def figure_reconstructions(folder: Path, vae: VAE, images: torch.Tensor, labels:
             axis.grid(visible=False)
     axes[0, 0].set_ylabel("held out", rotation=90)
     axes[1, 0].set_ylabel("rebuilt", rotation=90)
-    figure.suptitle("Ten images that the networks never saw, and their reconstructions from two numbers", x=0.01, ha="left")
+    figure.suptitle(
+        "Ten images that the networks never saw, and their reconstructions from two numbers", x=0.01, ha="left"
+    )
     return save(figure, folder, "1_reconstructions")
 
 
@@ -125,17 +135,32 @@ def figure_plane(folder: Path, vae: VAE, images: torch.Tensor, labels: torch.Ten
     left.scatter(codes[:, 0], codes[:, 1], c=labels, cmap="tab10", s=7, alpha=0.45, lw=0)
     for digit in range(10):
         middle = codes[labels == digit].median(0).values
-        left.text(*middle.tolist(), str(digit), fontsize=15, weight="bold", ha="center", va="center", color=colours(digit),
-                  bbox={"boxstyle": "circle,pad=0.15", "fc": "white", "ec": colours(digit), "alpha": 0.85})
-    left.set(xlabel="first coordinate", ylabel="second coordinate", aspect="equal", title="Where the encoder puts each image")
+        left.text(
+            *middle.tolist(),
+            str(digit),
+            fontsize=15,
+            weight="bold",
+            ha="center",
+            va="center",
+            color=colours(digit),
+            bbox={"boxstyle": "circle,pad=0.15", "fc": "white", "ec": colours(digit), "alpha": 0.85},
+        )
+    left.set(
+        xlabel="first coordinate", ylabel="second coordinate", aspect="equal", title="Where the encoder puts each image"
+    )
     steps = 12
     levels = 3 * torch.linspace(-1, 1, steps)
     grid = torch.stack(torch.meshgrid(levels, levels.flip(0), indexing="xy"), -1)
     tiles = nn.functional.pad(vae.decoder(grid).sigmoid().reshape(steps, steps, SIDE, SIDE), (1, 1, 1, 1))
     drawn = tiles.permute(0, 2, 1, 3).reshape(steps * (SIDE + 2), -1)
     right.imshow(drawn, cmap="gray_r", vmin=0, vmax=1)
-    right.set(xticks=[], yticks=[], xlabel="first coordinate", ylabel="second coordinate",
-              title="What the decoder draws, from -3 to 3")
+    right.set(
+        xticks=[],
+        yticks=[],
+        xlabel="first coordinate",
+        ylabel="second coordinate",
+        title="What the decoder draws, from -3 to 3",
+    )
     right.grid(visible=False)
     return save(figure, folder, "2_latent_plane")
 

@@ -88,7 +88,11 @@ def figure_prior(folder: Path, num_samples: int) -> Path:
     axis.plot(range(8), EFFECT, "o", color=ORANGE, ms=7, label="estimated effect", zorder=3)
     axis.plot([], [], color=GREY, lw=4, label="prior predictive: 50 % and 90 %")
     axis.set(
-        xticks=range(8), xticklabels=list(SCHOOLS), ylim=(low, high), xlabel="school", ylabel="effect (points)",
+        xticks=range(8),
+        xticklabels=list(SCHOOLS),
+        ylim=(low, high),
+        xlabel="school",
+        ylabel="effect (points)",
         title="Before the data: the prior allows what was seen, and more",
     )
     axis.grid(axis="x", visible=False)
@@ -103,7 +107,7 @@ def figure_losses(folder: Path, losses: dict[str, torch.Tensor]) -> Path:
         width = max(len(loss) // 40, 1)
         smooth = loss.unfold(0, width, max(width // 4, 1)).mean(1)
         where = torch.arange(len(smooth)) * max(width // 4, 1) + width // 2
-        axis.plot(where, smooth, color=colour, label=f"{name}, ends at {loss[-len(loss) // 4:].mean():.2f}")
+        axis.plot(where, smooth, color=colour, label=f"{name}, ends at {loss[-len(loss) // 4 :].mean():.2f}")
     axis.set(xlabel="step", ylabel="loss (nats), smoothed", title="The fit has settled: negative evidence lower bound")
     axis.legend()
     return save(figure, folder, "2_loss")
@@ -123,8 +127,13 @@ def figure_schools(folder: Path, draws: dict[str, torch.Tensor]) -> Path:
     left.axvline(draws["mu"].mean(), color=INK, lw=0.8, ls=(0, (4, 3)))
     left.plot([], [], "o-", color=GREY, label="the school alone")
     left.plot([], [], "o-", color=BLUE, label="posterior, all schools together")
-    left.set(yticks=range(8), yticklabels=list(SCHOOLS), xlabel="effect (points), 90 % intervals", xlim=(-35, 56),
-             title="Shrinkage towards the common mean")
+    left.set(
+        yticks=range(8),
+        yticklabels=list(SCHOOLS),
+        xlabel="effect (points), 90 % intervals",
+        xlim=(-35, 56),
+        title="Shrinkage towards the common mean",
+    )
     left.invert_yaxis()
     left.grid(axis="y", visible=False)
     left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2)
@@ -132,14 +141,23 @@ def figure_schools(folder: Path, draws: dict[str, torch.Tensor]) -> Path:
     inside = (grid > 0) & (grid < 30)
     right.fill_between(grid[inside], height[inside], color=BLUE, alpha=0.25, lw=0)
     right.plot(grid[inside], height[inside], color=BLUE)
-    right.set(xlabel="tau: standard deviation between schools (points)", ylabel="posterior density", ylim=(0, None),
-              xlim=(0, 30), title="How different are the schools?")
+    right.set(
+        xlabel="tau: standard deviation between schools (points)",
+        ylabel="posterior density",
+        ylim=(0, None),
+        xlim=(0, 30),
+        title="How different are the schools?",
+    )
     return save(figure, folder, "3_schools")
 
 
 def figure_check(folder: Path, replicated: torch.Tensor) -> tuple[Path, dict[str, float]]:
     """Draw three statistics of replicated data beside those of the data; return their tail probabilities."""
-    statistics = {"largest effect": lambda y: y.amax(-1), "mean effect": lambda y: y.mean(-1), "spread (sd)": lambda y: y.std(-1)}
+    statistics = {
+        "largest effect": lambda y: y.amax(-1),
+        "mean effect": lambda y: y.mean(-1),
+        "spread (sd)": lambda y: y.std(-1),
+    }
     figure, axes = plt.subplots(1, 3, figsize=(9.6, 3.1))
     tails = {}
     for axis, (name, statistic) in zip(axes, statistics.items(), strict=True):

@@ -130,9 +130,20 @@ def figure_losses(folder: Path, losses: dict[str, torch.Tensor]) -> Path:
     for name, loss in losses.items():
         axis.plot(loss, color=colours[name], lw=0.5, alpha=0.35)
         smooth = loss.unfold(0, min(50, len(loss)), 1).mean(1)
-        axis.plot(torch.arange(len(smooth)) + 25, smooth, color=colours[name], lw=1.8, label=f"{name}: {loss[-300:].mean():.1f}")
+        axis.plot(
+            torch.arange(len(smooth)) + 25,
+            smooth,
+            color=colours[name],
+            lw=1.8,
+            label=f"{name}: {loss[-300:].mean():.1f}",
+        )
     last = torch.stack([loss[-300:].mean() for loss in losses.values()]).min().item()
-    axis.set(xlabel="SVI step", ylabel="ELBO loss (nats)", ylim=(last - 8, last + 90), title="Loss: faint each step, bold smoothed")
+    axis.set(
+        xlabel="SVI step",
+        ylabel="ELBO loss (nats)",
+        ylim=(last - 8, last + 90),
+        title="Loss: faint each step, bold smoothed",
+    )
     axis.legend()
     return save(figure, folder, "5_loss")
 
@@ -182,7 +193,9 @@ def figure_pairs(folder: Path, draws: dict[str, dict[str, torch.Tensor]]) -> Pat
     for axis, (first, second) in zip(axes, pairs, strict=True):
         for name in ("AutoMultivariateNormal", "AutoNormal"):
             latent = draws[name]
-            axis.scatter(latent[first][:3000], latent[second][:3000], s=5, alpha=0.3, lw=0, color=GUIDE_COLOURS[name], label=name)
+            axis.scatter(
+                latent[first][:3000], latent[second][:3000], s=5, alpha=0.3, lw=0, color=GUIDE_COLOURS[name], label=name
+            )
         axis.set(xlabel=first, ylabel=second, title=f"{first} and {second}")
     legend = axes[0].legend(markerscale=3)
     for handle in legend.legend_handles:
@@ -220,7 +233,11 @@ def main() -> None:
         print(f"  {name:<6} {value.item():8.3f}")
 
     losses, draws, predicted = {}, {}, {}
-    guides = {"custom_guide": custom_guide, "AutoNormal": AutoNormal(model), "AutoMultivariateNormal": AutoMultivariateNormal(model)}
+    guides = {
+        "custom_guide": custom_guide,
+        "AutoNormal": AutoNormal(model),
+        "AutoMultivariateNormal": AutoMultivariateNormal(model),
+    }
     for name, guide in guides.items():
         pyro.clear_param_store()
         pyro.set_rng_seed(options.seed)
@@ -239,7 +256,9 @@ def main() -> None:
     print("\nSlope of log GDP on ruggedness:")
     for name, latent in draws.items():
         for where, slope in slopes(latent).items():
-            print(f"  {name:<22} {where:<16} {slope.mean():7.3f} ± {slope.std():.3f}   P(slope > 0) = {(slope > 0).float().mean():.2f}")
+            print(
+                f"  {name:<22} {where:<16} {slope.mean():7.3f} ± {slope.std():.3f}   P(slope > 0) = {(slope > 0).float().mean():.2f}"
+            )
 
     figures += [
         figure_losses(folder, losses),

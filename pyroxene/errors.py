@@ -16,9 +16,11 @@ __all__ = [
     "ConstraintError",
     "DataError",
     "DuplicateSiteError",
+    "EmptyPlateError",
     "GuideError",
     "MissingPackageError",
     "MissingParamError",
+    "MissingSiteError",
     "ModuleLocalParamError",
     "NoTransformError",
     "NotCallableError",
@@ -34,6 +36,7 @@ __all__ = [
     "SiteError",
     "Source",
     "SupportError",
+    "UnsupportedError",
     "UsageError",
     "describe",
     "site_named_at",
@@ -91,7 +94,9 @@ def site_named_at(source: Source | None) -> str | None:
     if source is None:
         return None
     for line in range(source[1], max(source[1] - 4, 0), -1):
-        found = re.search(r"\b(?:sample|param|PyroSample)\(\s*f?[\"']([^\"']+)[\"']", linecache.getline(source[0], line))
+        found = re.search(
+            r"\b(?:sample|param|PyroSample)\(\s*f?[\"']([^\"']+)[\"']", linecache.getline(source[0], line)
+        )
         if found:
             return found[1]
     return None
@@ -212,6 +217,10 @@ class PlateError(PyroxeneError, ValueError):
     """A plate is used wrongly: its size, its subsample, its dimension, its nesting."""
 
 
+class EmptyPlateError(PlateError, ZeroDivisionError):
+    """A plate has no elements."""
+
+
 class GuideError(PyroxeneError, ValueError):
     """Model and guide do not fit together."""
 
@@ -222,6 +231,13 @@ class ParamStoreError(PyroxeneError, ValueError):
 
 class MissingParamError(PyroxeneError, KeyError):
     """A parameter is read that the store does not hold, and no initial value is given."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class MissingSiteError(GuideError, KeyError):
+    """A site is read that the run has not come to, or does not have."""
 
     def __str__(self) -> str:
         return str(self.args[0])
@@ -247,8 +263,15 @@ class ConstraintError(PyroxeneError, ValueError):
     """A value violates the constraint it was declared with."""
 
 
-class UsageError(PyroxeneError, ValueError):
-    """A handler, an option or an argument is used in a way that has no meaning."""
+class UsageError(PyroxeneError, ValueError, AssertionError):
+    """A handler, an option or an argument is used in a way that has no meaning.
+
+    Pyro raised ValueError or AssertionError.
+    """
+
+
+class UnsupportedError(UsageError, NotImplementedError):
+    """What is asked for cannot be done in any form: the hint names what can."""
 
 
 class OptionError(PyroxeneError, TypeError, AssertionError):

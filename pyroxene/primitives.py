@@ -85,10 +85,10 @@ def param(
     """
     args = (name,) if init_tensor is None else (name, init_tensor)
     if not handlers_in_force():
-        return _read_param(*args, constraint=constraint, event_dim=event_dim)  # type: ignore[no-any-return]
+        return _read_param(*args, constraint=constraint, event_dim=event_dim)
     msg = new_message("param", name, _read_param, args, {"constraint": constraint, "event_dim": event_dim})
     msg["source"] = user_source(2)
-    return apply_stack(msg)["value"]  # type: ignore[no-any-return]
+    return apply_stack(msg)["value"]
 
 
 def sample(
@@ -284,7 +284,7 @@ def deterministic(name: str, value: torch.Tensor, event_dim: int | None = None) 
         )
     event_dim = value.dim() if event_dim is None else event_dim
     delta = Delta(value, event_dim=event_dim, validate_args=False).mask(False)
-    return sample(name, delta, obs=value, infer={"_deterministic": True})  # type: ignore[no-any-return]
+    return sample(name, delta, obs=value, infer={"_deterministic": True})
 
 
 def subsample(data: torch.Tensor, event_dim: int) -> torch.Tensor:
@@ -302,7 +302,7 @@ def subsample(data: torch.Tensor, event_dim: int) -> torch.Tensor:
     if not handlers_in_force():
         return data
     msg = new_message("subsample", None, lambda value, event_dim: value, (data,), {"event_dim": event_dim})
-    return apply_stack(msg)["value"]  # type: ignore[no-any-return]
+    return apply_stack(msg)["value"]
 
 
 def barrier(data: torch.Tensor) -> torch.Tensor:
@@ -313,7 +313,7 @@ def barrier(data: torch.Tensor) -> torch.Tensor:
     """
     if not handlers_in_force():
         return data
-    return apply_stack(new_message("barrier", None, lambda value: value, (data,)))["value"]  # type: ignore[no-any-return]
+    return apply_stack(new_message("barrier", None, lambda value: value, (data,)))["value"]
 
 
 def module(name: str, nn_module: torch.nn.Module, update_module_params: bool = False) -> torch.nn.Module:
@@ -338,7 +338,7 @@ def module(name: str, nn_module: torch.nn.Module, update_module_params: bool = F
             got=nn_module,
             hint=f"param({name!r}, value) for a single tensor",
         )
-    changed: dict[str, torch.Tensor] = {}
+    changed: dict[str, Any] = {}
     for param_name, value in nn_module.named_parameters():
         if not value.requires_grad:
             continue
@@ -348,7 +348,7 @@ def module(name: str, nn_module: torch.nn.Module, update_module_params: bool = F
     if changed and update_module_params:
         for path, value in changed.items():
             owner, _, leaf = path.rpartition(".")
-            nn_module.get_submodule(owner)._parameters[leaf] = value  # type: ignore[assignment]
+            nn_module.get_submodule(owner)._parameters[leaf] = value
     elif changed:
         warnings.warn(
             f"module '{name}': the store holds other values for {sorted(changed)[:3]}, which the module does not use; "

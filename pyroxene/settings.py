@@ -43,7 +43,9 @@ def _not_negative(value: Any) -> None:
 _SWITCHES: dict[str, Switch] = {
     "validate_poutine": Switch("check names and traces as a program runs", __debug__, _boolean),
     "validate_infer": Switch("check shapes, values and that model and guide fit", __debug__, _boolean),
-    "validate_distributions_pyro": Switch("check arguments and values of pyroxene's own distributions", __debug__, _boolean),
+    "validate_distributions_pyro": Switch(
+        "check arguments and values of pyroxene's own distributions", __debug__, _boolean
+    ),
     "validate_distributions_torch": Switch(
         "check arguments and values of torch's distributions",
         check=_boolean,
@@ -54,7 +56,9 @@ _SWITCHES: dict[str, Switch] = {
         "keep parameters in their PyroModules, not in the global parameter store", False, _boolean
     ),
     "binomial_approx_sample_thresh": Switch(
-        "total_count above which Binomial.sample draws from a Poisson or normal approximation", float("inf"), _not_negative
+        "total_count above which Binomial.sample draws from a Poisson or normal approximation",
+        float("inf"),
+        _not_negative,
     ),
     "binomial_approx_log_prob_tol": Switch(
         "tolerance of the Stirling approximation in Binomial.log_prob; 0 is exact", 0.0, _not_negative
@@ -143,9 +147,7 @@ def context(**values: Any) -> Iterator[None]:
         set(**before)
 
 
-def register(
-    alias: str, modulename: str, deepname: str, validator: Callable[[Any], None] | None = None
-) -> Any:
+def register(alias: str, modulename: str, deepname: str, validator: Callable[[Any], None] | None = None) -> Any:
     """Make an attribute of a module a switch under a short name.
 
     Args:

@@ -305,7 +305,9 @@ def sample_without_a_distribution():
 
 @mistake(ValueError, site="y", says="bool")
 def observation_mask_of_numbers():
-    poutine.trace(lambda: pyro.sample("y", dist.Normal(0.0, 1.0), obs=torch.zeros(2), obs_mask=torch.ones(2))).get_trace()
+    poutine.trace(
+        lambda: pyro.sample("y", dist.Normal(0.0, 1.0), obs=torch.zeros(2), obs_mask=torch.ones(2))
+    ).get_trace()
 
 
 # model and guide -----------------------------------------------------------------------------------------------------------
@@ -523,7 +525,11 @@ def test_message(name):
     assert error.source is not None and Path(error.source[0]) == Path(__file__), text
     first = row.make.__code__.co_firstlineno
     beyond = min(
-        (other.make.__code__.co_firstlineno for other in MISTAKES.values() if other.make.__code__.co_firstlineno > first),
+        (
+            other.make.__code__.co_firstlineno
+            for other in MISTAKES.values()
+            if other.make.__code__.co_firstlineno > first
+        ),
         default=first + 40,
     )
     in_shared_model = error.source[2] == "two_sites"

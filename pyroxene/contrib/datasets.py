@@ -73,7 +73,9 @@ def _read_rugged(path: Path) -> Rugged:
     with open(path, encoding="ISO-8859-1", newline="") as lines:
         rows = list(csv.DictReader(lines))
     if not rows or not set(wanted) <= set(rows[0]):
-        raise DataError(f"{path} is not the ruggedness data", expected=f"columns {wanted}", got=list(rows[0]) if rows else "no rows")
+        raise DataError(
+            f"{path} is not the ruggedness data", expected=f"columns {wanted}", got=list(rows[0]) if rows else "no rows"
+        )
     known = [row for row in rows if row["rgdppc_2000"]]
     table = torch.tensor([[float(row[c]) for c in wanted[1:]] for row in known], dtype=torch.float64)
     africa, rugged, gdp = table.unbind(-1)
@@ -105,7 +107,10 @@ def load_rugged(data: str | os.PathLike[str] | None = None) -> Rugged:
             path = Path(folder) / RUGGED_FILE
             if not path.is_file():
                 raise DataError(
-                    f"{origin} names a folder without {RUGGED_FILE}", expected=str(path), got="no such file", hint="another folder"
+                    f"{origin} names a folder without {RUGGED_FILE}",
+                    expected=str(path),
+                    got="no such file",
+                    hint="another folder",
                 )
             return _read_rugged(path)
     path = _cache_folder() / RUGGED_FILE

@@ -78,7 +78,9 @@ def init_to_uniform(site: Site | None = None, radius: float = 2.0) -> Any:
     return transform(torch.rand_like(unconstrained) * (2 * radius) - radius)
 
 
-def init_to_median(site: Site | None = None, num_samples: int = 15, *, fallback: Strategy | None = init_to_feasible) -> Any:
+def init_to_median(
+    site: Site | None = None, num_samples: int = 15, *, fallback: Strategy | None = init_to_feasible
+) -> Any:
     """Start at the median of draws from the prior, coordinate by coordinate.
 
     Args:
@@ -212,4 +214,3 @@ def _fits(shape: torch.Size, wanted: torch.Size) -> bool:
         return torch.broadcast_shapes(shape, wanted) == shape
     except RuntimeError:
         return False
-

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.distributions.transforms import Transform
+from torch.distributions.transforms import ComposeTransform, IndependentTransform, Transform
 
 from pyroxene._typing import TensorDict
 from pyroxene.distributions.transforms import biject_to
@@ -49,6 +49,13 @@ def helpful_support_errors(site: Mapping[str, Any], raise_warnings: bool = False
         ) from error
 
 
+def _is_identity(transform: Transform) -> bool:
+    """Say whether a transform is the empty composition, perhaps over event dimensions."""
+    while isinstance(transform, IndependentTransform):
+        transform = transform.base_transform
+    return isinstance(transform, ComposeTransform) and not transform.parts
+
+
 @dataclass(frozen=True)
 class Slot:
     """One latent site's place in the flat vector; final.
@@ -61,6 +68,7 @@ class Slot:
         event_dim: how many of those dimensions are event dimensions.
         value_event_dim: how many event dimensions the value on the support has.
         transform: from the unconstrained value to the support.
+        is_identity: whether the support is unconstrained, so that the transform changes nothing.
     """
 
     name: str
@@ -70,6 +78,7 @@ class Slot:
     event_dim: int
     value_event_dim: int
     transform: Transform
+    is_identity: bool
 
     @staticmethod
     def of(site: Mapping[str, Any], start: int) -> Slot:
@@ -84,7 +93,8 @@ class Slot:
         with torch.no_grad():
             shape = transform.inv(value).shape
         event_dim = fn.event_dim + len(shape) - value.dim()
-        return Slot(site["name"], start, math.prod(shape), shape, event_dim, fn.event_dim, transform)
+        is_identity = _is_identity(transform)
+        return Slot(site["name"], start, math.prod(shape), shape, event_dim, fn.event_dim, transform, is_identity)
 
     def cut(self, z: torch.Tensor) -> torch.Tensor:
         """Return this site's unconstrained value out of a flat vector, shape sample_shape + `shape`.
@@ -97,8 +107,10 @@ class Slot:
             return part.reshape(self.shape)
         return part.reshape(torch.broadcast_shapes(self.shape, z.shape[:-1] + (1,) * self.event_dim))
 
-    def log_jacobian(self, value: torch.Tensor, unconstrained: torch.Tensor) -> torch.Tensor:
-        """Return log |d value / d unconstrained|, of the site's batch shape."""
+    def log_jacobian(self, value: torch.Tensor, unconstrained: torch.Tensor) -> torch.Tensor | float:
+        """Return log |d value / d unconstrained|, of the site's batch shape; the number 0.0 of an identity."""
+        if self.is_identity:
+            return 0.0
         log_jacobian = self.transform.log_abs_det_jacobian(unconstrained, value)
         extra = log_jacobian.dim() - unconstrained.dim() + self.event_dim
         return sum_rightmost(log_jacobian, extra) if extra else log_jacobian
@@ -158,7 +170,8 @@ class Layout:
         for slot in self.slots:
             unconstrained = slot.cut(z)
             values[slot.name] = value = slot.transform(unconstrained)
-            total = total + slot.log_jacobian(value, unconstrained).sum()
+            if not slot.is_identity:
+                total = total + torch.as_tensor(slot.log_jacobian(value, unconstrained)).sum()
         return values, total
 
     def unconstrain(self, values: Mapping[str, torch.Tensor]) -> torch.Tensor:

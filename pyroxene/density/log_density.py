@@ -84,7 +84,8 @@ class _Accumulate(Messenger):
         if mask is False or site_is_subsample(msg):
             return
         log_prob = msg["fn"].log_prob(msg["value"], *msg["args"], **msg["kwargs"])
-        self.total = self.total + scale_and_mask(log_prob, msg["scale"], mask).sum()
+        weighted: Any = scale_and_mask(log_prob, msg["scale"], mask)
+        self.total = self.total + weighted.sum()
 
 
 @dataclass(frozen=True)
@@ -163,9 +164,7 @@ class LogDensity:
         """Return z of values on their supports, shape sample_shape + (dim,)."""
         return self.layout.unconstrain(values)
 
-    def initial_point(
-        self, strategy: Callable[[Any], Any] = init_to_uniform, rng: int | None = None
-    ) -> torch.Tensor:
+    def initial_point(self, strategy: Callable[[Any], Any] = init_to_uniform, rng: int | None = None) -> torch.Tensor:
         """Return a starting point, shape (dim,).
 
         Args:

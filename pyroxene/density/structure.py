@@ -10,6 +10,7 @@ from pyroxene._typing import Model
 from pyroxene.errors import PlateError, SupportError
 from pyroxene.poutine import block, trace
 from pyroxene.poutine.message import CondIndepStackFrame
+from pyroxene.poutine.runtime import share_subsamples
 from pyroxene.poutine.trace_struct import Trace, site_is_subsample
 from pyroxene.poutine.util import prune_subsample_sites
 
@@ -74,9 +75,7 @@ class Structure:
                 )
 
 
-def trace_structure(
-    model: Model, *args: Any, wrap: Callable[[Model], Model] | None = None, **kwargs: Any
-) -> Structure:
+def trace_structure(model: Model, *args: Any, wrap: Callable[[Model], Model] | None = None, **kwargs: Any) -> Structure:
     """Run a model once and return its structure.
 
     Args:
@@ -86,7 +85,8 @@ def trace_structure(
         kwargs: its keyword arguments.
     """
     run = model if wrap is None else wrap(model)
-    full = block(trace(run).get_trace)(*args, **kwargs)
+    with share_subsamples(isolated=True):
+        full = block(trace(run).get_trace)(*args, **kwargs)
     plates: dict[str, CondIndepStackFrame] = {}
     for site in full.nodes.values():
         if site["type"] == "sample":

@@ -10,6 +10,7 @@ from itertools import zip_longest
 from typing import Any
 
 import torch
+from torch.jit._trace import TracerWarning
 
 from pyroxene.errors import GuideError, ShapeError, Source
 from pyroxene.poutine.trace_struct import Trace, site_is_subsample
@@ -62,9 +63,9 @@ def ignore_jit_warnings(filter: Any = None) -> Iterator[None]:
     """
     with warnings.catch_warnings():
         if filter is None:
-            warnings.simplefilter("ignore", category=torch.jit.TracerWarning)
+            warnings.simplefilter("ignore", category=TracerWarning)
         for item in filter or ():
-            message, category = item if isinstance(item, tuple) else (item, torch.jit.TracerWarning)
+            message, category = item if isinstance(item, tuple) else (item, TracerWarning)
             warnings.filterwarnings("ignore", category=category, message=message)
         yield
 

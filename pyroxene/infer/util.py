@@ -23,6 +23,7 @@ __all__ = [
     "torch_exp",
     "torch_item",
     "torch_sum",
+    "total",
     "validation_enabled",
     "zero_grads",
 ]
@@ -67,6 +68,14 @@ def torch_exp(x: Any) -> Any:
 def torch_sum(tensor: Any, dims: Any) -> Any:
     """Sum over dimensions, where there are any."""
     return tensor.sum(dims) if dims else tensor
+
+
+def total(terms: Iterable[Any]) -> Any:
+    """Return the sum of scalar tensors, in one operation where there are several; the number 0.0 of none."""
+    values = list(terms)
+    if len(values) < 3:
+        return sum(values) if values else 0.0
+    return torch.stack(values).sum()
 
 
 def zero_grads(tensors: Iterable[torch.Tensor]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, overload, TypeAlias
 
 import torch
 from torch.distributions.constraints import Constraint
@@ -14,7 +14,7 @@ from pyroxene.errors import NotCallableError, OptionError
 
 __all__ = ["PyroParam", "PyroSample"]
 
-InitialValue = torch.Tensor | Callable[..., torch.Tensor] | None
+InitialValue: TypeAlias = "torch.Tensor | Callable[..., torch.Tensor] | None"
 
 
 class _Declared(NamedTuple):
@@ -52,6 +52,15 @@ class PyroParam(_Declared):
         ['rate_unconstrained', 'scale_unconstrained']
     """
 
+    if TYPE_CHECKING:  # an attribute that is set to one reads as a tensor, which a type checker cannot know
+
+        def __new__(
+            cls,
+            init_value: InitialValue = None,
+            constraint: Constraint = constraints.real,
+            event_dim: int | None = None,
+        ) -> Any: ...
+
     def __call__(self, init_value: Callable[..., torch.Tensor]) -> PyroParam:
         """Return the same declaration with an initial value; this is what makes it a decorator."""
         if self.init_value is not None:
@@ -60,7 +69,8 @@ class PyroParam(_Declared):
                 expected="@PyroParam(constraint=..., event_dim=...)",
                 got=self.init_value,
             )
-        return PyroParam(init_value, self.constraint, self.event_dim)
+        declared: PyroParam = PyroParam(init_value, self.constraint, self.event_dim)
+        return declared
 
     @overload
     def __get__(self, instance: None, owner: type) -> PyroParam: ...
@@ -101,6 +111,10 @@ class PyroSample:
     """
 
     prior: Any
+
+    if TYPE_CHECKING:  # as for PyroParam
+
+        def __new__(cls, prior: Any) -> Any: ...
 
     def __post_init__(self) -> None:
         if is_distribution(self.prior):

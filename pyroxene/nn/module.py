@@ -66,7 +66,7 @@ class PyroModuleList(_Numbered, nn.ModuleList, PyroModule):
     def __getitem__(self, index: Any) -> Any:
         """Return a module; for a slice a plain `nn.ModuleList`, so that the modules keep their names."""
         if isinstance(index, slice):
-            return nn.ModuleList(list(self._modules.values())[index])  # type: ignore[arg-type]
+            return nn.ModuleList(list(self._modules.values())[index])
         return super().__getitem__(index)
 
 
@@ -82,7 +82,7 @@ class PyroSequential(_Numbered, nn.Sequential, PyroModule):
     def __getitem__(self, index: Any) -> Any:
         """Return a module; for a slice a plain `nn.Sequential`, so that the modules keep their names."""
         if isinstance(index, slice):
-            return nn.Sequential(OrderedDict(list(self._modules.items())[index]))  # type: ignore[arg-type]
+            return nn.Sequential(OrderedDict(list(self._modules.items())[index]))
         return super().__getitem__(index)
 
 

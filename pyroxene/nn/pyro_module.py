@@ -182,7 +182,9 @@ class PyroModule(nn.Module, metaclass=PyroModuleMeta):
         if slot is None or slot.declared is not declared:
             slot = own["_pyro_slots"][name] = Slot(name, self._pyro_get_fullname(name), declared)
         parameters = own["_parameters"]
-        leaf = parameters[slot.key] if slot.key in parameters else super().__getattr__(slot.key)
+        leaf = parameters.get(slot.key)
+        if leaf is None:
+            raise AttributeError(f"'{type(self).__name__}' object has no attribute '{slot.key}'")
         if own["_pyro_context"] not in open_calls():
             return constrained_value(slot.transform, leaf)
 
@@ -229,21 +231,19 @@ class PyroModule(nn.Module, metaclass=PyroModuleMeta):
             self._pyro_forget(name)
             own["_pyro_samples"][name] = value.prior
         elif isinstance(value, nn.Module):
-            if name in own["_modules"] or name in own["_pyro_params"] or name in own["_pyro_samples"]:
-                self._pyro_forget(name)
+            self._pyro_make_way(name, "_modules", value)
             super().__setattr__(name, value)
             self._pyro_adopt(name, value)
         elif isinstance(value, nn.Parameter):
-            if own["_parameters"].get(name) is not value:
-                self._pyro_forget(name)
+            self._pyro_make_way(name, "_parameters", value)
             super().__setattr__(name, value)
         elif name in own["_pyro_params"]:
             self._pyro_set_param(name, value)
         elif value is None and (name in own["_parameters"] or name in own["_modules"]):
             self._pyro_drop_from_store(name)
-            super().__setattr__(name, value)
-        elif isinstance(value, torch.Tensor) and isinstance(spec := getattr(type(self), name, None), PyroParam):
-            self._pyro_declare_param(name, PyroParam(value, spec.constraint, spec.event_dim))
+            own["_parameters" if name in own["_parameters"] else "_modules"][name] = None
+        elif isinstance(value, torch.Tensor) and isinstance(declared := getattr(type(self), name, None), PyroParam):
+            self._pyro_declare_param(name, PyroParam(value, declared.constraint, declared.event_dim))
         else:
             super().__setattr__(name, value)
             if name == "_pyro_name":
@@ -259,11 +259,19 @@ class PyroModule(nn.Module, metaclass=PyroModuleMeta):
             )
         super().__setattr__(name, value)
 
+    def _pyro_make_way(self, name: str, kind: str, successor: object) -> None:
+        """Before an attribute becomes a module or parameter: one of its kind keeps its place in the order."""
+        own = self.__dict__
+        if name in own["_pyro_params"] or name in own["_pyro_samples"]:
+            self._pyro_forget(name)
+        elif own[kind].get(name) is not successor:
+            self._pyro_drop_from_store(name)
+
     def _pyro_declare_param(self, name: str, declared: PyroParam) -> None:
         init = declared.init_value
         value = init() if callable(init) and not isinstance(init, torch.Tensor) else init
         inverse = unconstrain(name, value, declared.constraint)
-        leaf = inverse if isinstance(inverse, nn.Parameter) else nn.Parameter(inverse.detach())
+        leaf = inverse if isinstance(inverse, nn.Parameter) else nn.Parameter(inverse.detach().contiguous())
         self._pyro_forget(name)
         self._parameters[name + _SUFFIX] = leaf
         self._pyro_params[name] = (declared.constraint, declared.event_dim)
@@ -272,12 +280,12 @@ class PyroModule(nn.Module, metaclass=PyroModuleMeta):
         """Give a declared parameter another value, in place so that optimisers and the store keep their leaf."""
         if value is None:
             self._pyro_forget(name)
-            super().__setattr__(name, None)
+            self.__dict__[name] = None
             return
         inverse = unconstrain(name, value, self._pyro_params[name][0])
         leaf = self._parameters[name + _SUFFIX]
         assert leaf is not None
-        leaf.data = inverse.detach()
+        leaf.data = inverse.detach().clone()  # the caller's tensor is not to change with the parameter
 
     def __delattr__(self, name: str) -> None:
         own = self.__dict__

@@ -98,7 +98,9 @@ def read_parameter(
     Returns:
         the constrained value.
     """
-    constraint, transform, event_dim = constraints.real, None, None
+    constraint: Constraint = constraints.real
+    transform: Transform = None
+    event_dim: int | None = None
     if declared is not None:
         constraint, transform, event_dim = declared.constraint, declared.transform, declared.event_dim
     if not value_of("module_local_params"):

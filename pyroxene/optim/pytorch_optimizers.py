@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 
@@ -17,7 +17,7 @@ from pyroxene.optim.optim import PyroOptim
 
 __all__: list[str] = []
 
-OptimArgs = Mapping[str, Any] | Callable[..., Mapping[str, Any]]
+OptimArgs: TypeAlias = "Mapping[str, Any] | Callable[..., Mapping[str, Any]]"
 
 _OPTIMIZER = """Return a PyroOptim of torch.optim.{name}.
 

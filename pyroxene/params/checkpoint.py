@@ -25,8 +25,10 @@ def same_constraint(one: Any, other: Any) -> bool:
         return one.shape == other.shape and bool((one == other).all())
     if isinstance(one, Constraint) and isinstance(other, Constraint):
         mine, theirs = vars(one), vars(other)
-        return type(one) is type(other) and mine.keys() == theirs.keys() and all(
-            same_constraint(mine[key], theirs[key]) for key in mine
+        return (
+            type(one) is type(other)
+            and mine.keys() == theirs.keys()
+            and all(same_constraint(mine[key], theirs[key]) for key in mine)
         )
     if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
         return len(one) == len(other) and all(map(same_constraint, one, other))

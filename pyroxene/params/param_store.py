@@ -39,8 +39,10 @@ class _Scope:
         self.names: dict[torch.Tensor, str] = {}
 
     def insert(self, name: str, unconstrained: torch.Tensor, constraint: Constraint) -> None:
-        self.remove(name)
-        self.params[name] = unconstrained
+        replaced = self.params.get(name)
+        if replaced is not None:
+            self.names.pop(replaced, None)
+        self.params[name] = unconstrained  # a name that is known keeps its place in the order
         self.constraints[name] = constraint
         plain = constraint is constraints.real or constraint is constraints.real_vector
         self.transforms[name] = None if plain else transform_to(constraint)
@@ -140,7 +142,7 @@ class ParamStoreDict(MutableMapping[str, torch.Tensor]):
         """Return the names."""
         return self._scope.params.keys()
 
-    def setdefault(  # type: ignore[override]
+    def setdefault(
         self,
         name: str,
         init_constrained_value: torch.Tensor | Callable[[], torch.Tensor],
@@ -167,7 +169,10 @@ class ParamStoreDict(MutableMapping[str, torch.Tensor]):
     def _set_constrained(self, name: str, value: torch.Tensor, constraint: Constraint) -> None:
         if not isinstance(value, torch.Tensor):
             raise ParamStoreError(
-                f"the value of param '{name}' is no tensor", expected="a torch.Tensor", got=value, hint="torch.tensor(...)"
+                f"the value of param '{name}' is no tensor",
+                expected="a torch.Tensor",
+                got=value,
+                hint="torch.tensor(...)",
             )
         with torch.no_grad():
             inside = constraint.check(value)
@@ -230,7 +235,9 @@ class ParamStoreDict(MutableMapping[str, torch.Tensor]):
             )
         scope.insert(param_name, new_param, scope.constraints[param_name])
 
-    def get_param(self, name: str, init_tensor: torch.Tensor | None = None, constraint: Constraint = constraints.real) -> torch.Tensor:
+    def get_param(
+        self, name: str, init_tensor: torch.Tensor | None = None, constraint: Constraint = constraints.real
+    ) -> torch.Tensor:
         """Return the constrained value; with `init_tensor`, as `setdefault`."""
         return self[name] if init_tensor is None else self.setdefault(name, init_tensor, constraint)
 

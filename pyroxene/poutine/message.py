@@ -16,6 +16,7 @@ A message is a plain dict, so that handlers written for Pyro run unchanged. A si
 | done | whoever gave `value` for good | the default action then does nothing |
 | stop | `block` | `apply_stack`: outer handlers do not see the message |
 | continuation | `escape`, `queue` | `apply_stack` calls it last |
+| _intervener | `do` | `do`: tells when a site is intervened on twice |
 | source | `sample` and `param`: the user's (file, line, function) | error messages |
 | log_prob, log_prob_sum, unscaled_log_prob, score_parts, packed | `Trace` | ELBOs |
 """
@@ -65,8 +66,8 @@ class CondIndepStackFrame(NamedTuple):
 class InferDict(TypedDict, total=False):
     """What a site tells inference; every key is optional.
 
-    enumerate, expand, num_samples, tmc, _enumerate_dim, _enumerate_symbol, _markov_depth, _markov_scope, _dim_to_symbol,
-    _do_not_trace: enumeration. is_auxiliary: a guide's site that the model does not have. is_observed, was_observed, obs,
+    enumerate, expand, num_samples, tmc, _enumerate_dim, _enumerate_symbol, _markov_depth, _markov_scope, _dim_to_id,
+    _dim_to_symbol: enumeration. _do_not_trace: `trace` leaves the site out. is_auxiliary: a guide's site that the model does not have. is_observed, was_observed, obs,
     prior: conditioning and lifting. baseline: control variates of TraceGraph_ELBO. _deterministic: a recorded value
     without density.
     """
@@ -85,6 +86,7 @@ class InferDict(TypedDict, total=False):
     _do_not_trace: bool
     _enumerate_dim: int
     _enumerate_symbol: str
+    _dim_to_id: dict[int, int]
     _dim_to_symbol: dict[int, str]
     _markov_depth: int
     _markov_scope: Any
@@ -107,6 +109,7 @@ class Message(TypedDict, total=False):
     done: bool
     stop: bool
     continuation: Callable[[Any], None] | None
+    _intervener: int
     source: Source | None
     log_prob: Any
     log_prob_sum: Any

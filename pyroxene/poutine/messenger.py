@@ -2,16 +2,47 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial, update_wrapper
+from functools import partial, update_wrapper, wraps
 from typing import Any
 
 from pyroxene.errors import UsageError
 from pyroxene.poutine.message import Message
 from pyroxene.poutine.runtime import handlers_in_force, set_handlers
 
-__all__ = ["Messenger", "block_messengers", "unwrap"]
+__all__ = ["Messenger", "ReentrantMessenger", "block_messengers", "unwrap"]
+
+
+class _MethodNames(dict[str, tuple[str, str]]):
+    """The names of the methods for a message type, made once: looking up an interned name is several times faster."""
+
+    def __missing__(self, kind: str) -> tuple[str, str]:
+        self[kind] = names = (sys.intern(f"_pyro_{kind}"), sys.intern(f"_pyro_post_{kind}"))
+        return names
+
+
+_METHODS = _MethodNames()
+
+
+def _leaving_no_trace(enter: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    @wraps(enter)
+    def guarded(self: Messenger) -> Any:
+        before = handlers_in_force()
+        try:
+            return enter(self)
+        except BaseException:
+            set_handlers(before)
+            raise
+
+    return guarded
+
+
+def _no_type(verb: str) -> UsageError:
+    return UsageError(
+        f"{verb} needs the message type", expected="type: str", got=None, hint=f'Messenger.{verb}(fn, type="sample")'
+    )
 
 
 class _Bound:
@@ -54,16 +85,14 @@ class Messenger:
         tensor(10.)
     """
 
-    _on_type: dict[str, str | None]
-    _after_type: dict[str, str | None]
-
     def __init__(self) -> None:
         pass
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Give each class its own memory of which method serves which message type."""
+        """Take a user's handler off the stack again where its `__enter__` fails; ours fail before they are on it."""
         super().__init_subclass__(**kwargs)
-        cls._on_type, cls._after_type = {}, {}
+        if "__enter__" in vars(cls) and not cls.__module__.startswith("pyroxene."):
+            cls.__enter__ = _leaving_no_trace(cls.__enter__)  # type: ignore[method-assign]
 
     def __call__(self, fn: Callable[..., Any]) -> Callable[..., Any]:
         """Return a function that runs `fn` inside this handler."""
@@ -105,27 +134,17 @@ class Messenger:
     def _reset(self) -> None:
         """Clear what the handler remembers of a run; called when a run is left halfway."""
 
-    @classmethod
-    def _method_for(cls, memory: dict[str, str | None], prefix: str, kind: str) -> str | None:
-        name = f"{prefix}{kind}"
-        memory[kind] = found = name if hasattr(cls, name) else None
-        return found
-
     def _process_message(self, msg: Message) -> None:
         """Pass a message on its way up to the method for its type."""
-        kind = msg["type"]
-        memory = self._on_type
-        name = memory[kind] if kind in memory else self._method_for(memory, "_pyro_", kind)
-        if name is not None:
-            getattr(self, name)(msg)
+        method = getattr(self, _METHODS[msg["type"]][0], None)
+        if method is not None:
+            method(msg)
 
     def _postprocess_message(self, msg: Message) -> None:
         """Pass a message on its way down to the method for its type."""
-        kind = msg["type"]
-        memory = self._after_type
-        name = memory[kind] if kind in memory else self._method_for(memory, "_pyro_post_", kind)
-        if name is not None:
-            getattr(self, name)(msg)
+        method = getattr(self, _METHODS[msg["type"]][1], None)
+        if method is not None:
+            method(msg)
 
     @classmethod
     def register(cls, fn: Callable[..., Any] | None = None, type: str | None = None, post: bool | None = None) -> Any:
@@ -145,33 +164,39 @@ class Messenger:
         if fn is None:
             return partial(cls.register, type=type, post=post)
         if type is None:
-            raise ValueError("expected a message type to register a method for, got None")
-
+            raise _no_type("register")
         setattr(cls, f"_pyro_post_{type}" if post else f"_pyro_{type}", staticmethod(fn))
-        _forget(cls)
         return fn
 
     @classmethod
     def unregister(cls, fn: Callable[..., Any] | None = None, type: str | None = None) -> Any:
         """Remove the methods for a message type from this class."""
         if type is None:
-            raise ValueError("expected a message type to unregister methods of, got None")
+            raise _no_type("unregister")
         for name in (f"_pyro_post_{type}", f"_pyro_{type}"):
             if name in vars(cls):
                 delattr(cls, name)
-        _forget(cls)
         return fn
 
 
-Messenger._on_type, Messenger._after_type = {}, {}
+class ReentrantMessenger(Messenger):
+    """Abstract. A handler that may be entered again while it is active; it stands on the stack once."""
 
+    def __init__(self) -> None:
+        self._times_entered = 0
+        super().__init__()
 
-def _forget(cls: type[Messenger]) -> None:
-    """Clear the memory of which method serves which type, down the tree of subclasses."""
-    cls._on_type.clear()
-    cls._after_type.clear()
-    for child in cls.__subclasses__():
-        _forget(child)
+    def __enter__(self) -> Any:
+        if self._times_entered == 0:
+            super().__enter__()
+        self._times_entered += 1
+        return self
+
+    def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> bool | None:
+        self._times_entered -= 1
+        if self._times_entered == 0:
+            return super().__exit__(exc_type, exc_value, traceback)
+        return None
 
 
 @contextmanager
@@ -205,8 +230,8 @@ def unwrap(fn: Callable[..., Any]) -> Callable[..., Any]:
     while True:
         if isinstance(fn, partial):
             fn = fn.func
-        elif isinstance(fn, _Bound) or hasattr(fn, "__wrapped__"):
-            fn = fn.__wrapped__ if hasattr(fn, "__wrapped__") else fn.fn
+        elif hasattr(fn, "__wrapped__"):
+            fn = fn.__wrapped__
         elif hasattr(fn, "msngr") and hasattr(fn, "fn"):
             fn = fn.fn
         else:

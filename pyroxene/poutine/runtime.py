@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import torch
 
-from pyroxene.errors import PlateError
+from pyroxene.errors import PlateError, UsageError
 from pyroxene.poutine.message import CondIndepStackFrame, InferDict, Message
 
 if TYPE_CHECKING:
@@ -157,12 +157,19 @@ class share_subsamples:  # noqa: N801 (a context manager)
     """Draw each subsampling plate's indices once inside this block, whoever enters the plate, and however often.
 
     An estimator of the ELBO wraps one step in it, so that model, guide and all particles see one minibatch.
+
+    Args:
+        isolated: whether indices drawn outside, and those drawn inside, stay on their side: for runs that only look at
+            a model's structure.
     """
+
+    def __init__(self, isolated: bool = False) -> None:
+        self._isolated = isolated
 
     def __enter__(self) -> share_subsamples:
         run = _RUN.get()
         self._token: Token[_Run] | None = None
-        if run.subsamples is None:
+        if run.subsamples is None or self._isolated:
             self._token = _RUN.set(_Run(run.handlers, run.dims, {}))
         return self
 
@@ -191,7 +198,8 @@ class NonlocalExit(Exception):
         """Let every active handler, innermost first, up to the one that blocks the site, clear its state."""
         for frame in reversed(handlers_in_force()):
             frame._reset()
-            if type(frame).__name__ == "BlockMessenger" and frame.hide_fn(self.site):  # type: ignore[attr-defined]
+            hides = getattr(frame, "hide_fn", None)
+            if hides is not None and hides(self.site):
                 break
 
 
@@ -228,6 +236,15 @@ def new_message(
 def default_process_message(msg: Message) -> None:
     """Give a message its value by calling its function, unless a handler or an observation gave it one."""
     if msg["done"] or msg["is_observed"] or msg["value"] is not None:
+        if msg["is_observed"] and msg["value"] is None:
+            raise UsageError(
+                f"site '{msg['name']}' is observed, but has no value",
+                site=msg["name"],
+                source=msg.get("source"),
+                expected="obs=data",
+                got=None,
+                hint="leave 'is_observed' out of infer for a latent site",
+            )
         msg["done"] = True
         return
     msg["value"] = msg["fn"](*msg["args"], **msg["kwargs"])
@@ -270,7 +287,7 @@ def effectful(fn: Callable[..., Any] | None = None, type: str | None = None) -> 
 
     Args:
         fn: the function; None to use this as a decorator with arguments.
-        type: the message's type; a handler acts on it in its method `_process_<type>` or `_pyro_<type>`.
+        type: the message's type; a handler acts on it in its methods `_pyro_<type>` and `_pyro_post_<type>`.
 
     Returns:
         a function that takes `name`, `infer`, `obs` beside the arguments of `fn`.
@@ -280,7 +297,7 @@ def effectful(fn: Callable[..., Any] | None = None, type: str | None = None) -> 
     if getattr(fn, "_is_effectful", False):
         return fn
     if type is None:
-        raise ValueError(f"expected a message type for {fn}, got None; try effectful(fn, type='my_type')")
+        raise UsageError("a statement needs a message type", expected="type: str", got=None, hint="effectful(fn, type='mine')")
 
     @functools.wraps(fn)
     def statement(*args: Any, **kwargs: Any) -> Any:

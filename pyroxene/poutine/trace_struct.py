@@ -30,6 +30,15 @@ def site_is_subsample(site: Any) -> bool:
     return site["type"] == "sample" and getattr(type(site["fn"]), "is_subsample", False)
 
 
+def _sum(log_prob: Any) -> Any:
+    """Sum a log density over its batch; a scalar is its own sum, and costs no operation."""
+    return log_prob.sum() if log_prob.dim() else log_prob
+
+
+def _is_latent(site: Site) -> bool:
+    return site["type"] == "sample" and not site["is_observed"]
+
+
 class Trace:
     """The sites of one run of a program, as a dictionary in order of execution, and as a graph.
 
@@ -166,23 +175,23 @@ class Trace:
 
     @property
     def stochastic_nodes(self) -> list[str]:
-        """Names of latent sample sites; plates' draws of indices excepted."""
-        return [name for name, _ in self.iter_stochastic_nodes()]
+        """Names of latent sample sites, plates' draws of indices among them."""
+        return self._names(_is_latent)
 
     @property
     def reparameterized_nodes(self) -> list[str]:
         """Names of latent sites whose values carry gradients."""
-        return [name for name, site in self.iter_stochastic_nodes() if getattr(site["fn"], "has_rsample", False)]
+        return self._names(lambda site: _is_latent(site) and getattr(site["fn"], "has_rsample", False))
 
     @property
     def nonreparam_stochastic_nodes(self) -> list[str]:
         """Names of latent sites whose gradients need a score function."""
-        return [name for name, site in self.iter_stochastic_nodes() if not getattr(site["fn"], "has_rsample", False)]
+        return self._names(lambda site: _is_latent(site) and not getattr(site["fn"], "has_rsample", False))
 
     def iter_stochastic_nodes(self) -> Iterator[tuple[str, Site]]:
         """Yield (name, site) of latent sample sites; plates' draws of indices excepted."""
         for name, site in self.nodes.items():
-            if site["type"] == "sample" and not site["is_observed"] and not site_is_subsample(site):
+            if _is_latent(site) and not site_is_subsample(site):
                 yield name, site
 
     # densities -------------------------------------------------------------------------------------------------------
@@ -223,7 +232,7 @@ class Trace:
             raise self._density_error(name, site, error) from error
         site["unscaled_log_prob"] = log_prob
         site["log_prob"] = log_prob = scale_and_mask(log_prob, site["scale"], site["mask"])
-        site["log_prob_sum"] = log_prob.sum()
+        site["log_prob_sum"] = _sum(log_prob)
 
     def compute_score_parts(self) -> None:
         """Compute what each latent site adds to a gradient estimator; implies `compute_log_prob` for them.
@@ -239,7 +248,7 @@ class Trace:
                 site["unscaled_log_prob"] = parts.log_prob
                 site["score_parts"] = parts = parts.scale_and_mask(site["scale"], site["mask"])
                 site["log_prob"] = parts.log_prob
-                site["log_prob_sum"] = parts.log_prob.sum()
+                site["log_prob_sum"] = _sum(parts.log_prob)
 
     def _density_error(self, name: str, site: Site, error: ValueError) -> PyroxeneError:
         """Say which site's density failed, and whether its shape or its value is to blame."""

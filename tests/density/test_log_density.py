@@ -186,7 +186,13 @@ def test_what_it_refuses():
 
 def test_float64_stays_float64_through_a_prior_of_python_numbers():
     z = torch.tensor([0.1], dtype=torch.float64)
-    for prior in (dist.HalfCauchy(0.3), dist.HalfNormal(0.3), dist.Gamma(0.3, 0.7), dist.Beta(0.3, 0.7), dist.LogNormal(0.3, 0.7)):
+    for prior in (
+        dist.HalfCauchy(0.3),
+        dist.HalfNormal(0.3),
+        dist.Gamma(0.3, 0.7),
+        dist.Beta(0.3, 0.7),
+        dist.LogNormal(0.3, 0.7),
+    ):
         density = log_density(lambda prior=prior: pyro.sample("x", prior))
         # the density of float64 at two points closer than float32 can tell apart
         assert density(z) != density(z + 1e-10)

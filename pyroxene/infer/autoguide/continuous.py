@@ -107,7 +107,7 @@ class AutoContinuous(AutoGuide):
     def sample_latent(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """Draw the latent vector, a sample site "_<guide>_latent" of shape sample_shape + (latent_dim,)."""
         posterior = self.get_posterior()
-        return sample(f"_{self._pyro_name}_latent", posterior, infer={"is_auxiliary": True})  # type: ignore[no-any-return]
+        return sample(f"_{self._pyro_name}_latent", posterior, infer={"is_auxiliary": True})
 
     def _unpack_latent(self, latent: torch.Tensor) -> Iterable[tuple[Any, torch.Tensor]]:
         """Yield each site with its unconstrained value, cut out of the latent vector."""

@@ -137,9 +137,10 @@ class AutoGuide(PyroModule):
             master = self.master()
             assert master is not None
             master._check_prototype(self.prototype_trace)
-        self._prototype_frames = dict(structure.plates)
+        frames = (frame for _, site in self._latent_sites() for frame in site["cond_indep_stack"] if frame.vectorized)
+        self._prototype_frames = {frame.name: frame for frame in frames}  # plates of data alone are the model's business
         self._subsample_sizes = {
-            name: structure.plates[name].size for name in structure.subsampled if name in structure.plates
+            name: frame.size for name, frame in self._prototype_frames.items() if name in structure.subsampled
         }
 
     def _prepared_model(self) -> Model:
@@ -197,8 +198,11 @@ class AutoGuideList(AutoGuide, nn.ModuleList):
 
     def _update_master(self, master_ref: weakref.ref[AutoGuideList]) -> None:
         self.master = master_ref
-        for part in self:
+        for part in self._parts():
             part._update_master(master_ref)
+
+    def _parts(self) -> Iterator[Any]:
+        return iter(self._modules.values())
 
     def append(self, part: Any) -> None:  # type: ignore[override]
         """Add a guide for a part of the model, usually an autoguide of `poutine.block(model, expose=[...])`.
@@ -223,28 +227,28 @@ class AutoGuideList(AutoGuide, nn.ModuleList):
             inherited.__setstate__(state)
         else:
             self.__dict__.update(state)
-        for part in self:
+        for part in self._parts():
             part._update_master(weakref.ref(self))
 
     def forward(self, *args: Any, **kwargs: Any) -> TensorDict:
         """Run all parts and return their values by name."""
         self._begin(*args, **kwargs)
         values: TensorDict = {}
-        for part in self:
+        for part in self._parts():
             values.update(part(*args, **kwargs))
         return values
 
     def median(self, *args: Any, **kwargs: Any) -> TensorDict:
         """Return the parts' medians by name."""
         values: TensorDict = {}
-        for part in self:
+        for part in self._parts():
             values.update(part.median(*args, **kwargs))
         return values
 
     def quantiles(self, quantiles: Iterable[float], *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Return the parts' quantiles by name, shape (len(quantiles), *site shape)."""
         values: dict[str, Any] = {}
-        for part in self:
+        for part in self._parts():
             values.update(part.quantiles(quantiles, *args, **kwargs))
         return values
 

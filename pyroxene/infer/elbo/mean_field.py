@@ -56,7 +56,7 @@ class TraceMeanField_ELBO(ELBO):
             guide_site = guide_trace.nodes[name]
             self._check_reparametrised(name, guide_site)
             try:
-                divergence = kl_divergence(guide_site["fn"], site["fn"])
+                divergence: Any = kl_divergence(guide_site["fn"], site["fn"])
             except NotImplementedError:
                 entropy_term = guide_site["score_parts"].entropy_term
                 elbo = elbo + site["log_prob_sum"]

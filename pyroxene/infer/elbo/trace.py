@@ -8,7 +8,7 @@ from pyroxene._typing import Model
 from pyroxene.distributions.util import is_identically_zero
 from pyroxene.infer.elbo.base import ELBO
 from pyroxene.infer.importance_trace import get_importance_trace
-from pyroxene.infer.util import MultiFrameTensor
+from pyroxene.infer.util import MultiFrameTensor, total
 from pyroxene.poutine.trace_struct import Trace
 
 __all__ = ["JitTrace_ELBO", "Trace_ELBO"]
@@ -47,26 +47,31 @@ class Trace_ELBO(ELBO):
         return get_importance_trace("flat", self.max_plate_nesting, model, guide, args, kwargs)
 
     def _particle(self, model_trace: Trace, guide_trace: Trace) -> tuple[Any, Any]:
-        elbo: Any = 0.0
-        for site in model_trace.nodes.values():
-            if site["type"] == "sample" and site["mask"] is not False:
-                elbo = elbo + site["log_prob_sum"]
-        surrogate = elbo
+        model_part = total(
+            site["log_prob_sum"]
+            for site in model_trace.nodes.values()
+            if site["type"] == "sample" and site["mask"] is not False
+        )
+        guide_sites = [site for site in guide_trace.nodes.values() if site["type"] == "sample"]
+        elbo = model_part - total(site["log_prob_sum"] for site in guide_sites)
+        if all(site["score_parts"].entropy_term is site["log_prob"] for site in guide_sites):
+            return elbo, elbo  # every site is reparametrised: the estimate differentiates as it stands
+        return elbo, self._surrogate(model_part, model_trace, guide_trace, guide_sites)
+
+    @staticmethod
+    def _surrogate(model_part: Any, model_trace: Trace, guide_trace: Trace, guide_sites: list[Any]) -> Any:
+        """Return a scalar whose gradient estimates the ELBO's, by score functions where values carry no gradient."""
+        surrogate = model_part
         ratios: MultiFrameTensor | None = None
-        for site in guide_trace.nodes.values():
-            if site["type"] != "sample":
-                continue
-            log_prob, score_function, entropy_term = site["score_parts"]
-            elbo = elbo - site["log_prob_sum"]
-            if entropy_term is log_prob:
-                surrogate = surrogate - site["log_prob_sum"]
-            elif not is_identically_zero(entropy_term):
+        for site in guide_sites:
+            _, score_function, entropy_term = site["score_parts"]
+            if not is_identically_zero(entropy_term):
                 surrogate = surrogate - entropy_term.sum()
             if not is_identically_zero(score_function):
                 if ratios is None:
                     ratios = _log_ratios(model_trace, guide_trace)
                 surrogate = surrogate + (ratios.sum_to(site["cond_indep_stack"]) * score_function).sum()
-        return elbo, surrogate
+        return surrogate
 
 
 class JitTrace_ELBO(Trace_ELBO):

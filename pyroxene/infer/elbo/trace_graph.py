@@ -17,7 +17,7 @@ from pyroxene.ops.provenance import detach_provenance, get_provenance, track_pro
 from pyroxene.poutine.message import Message
 from pyroxene.poutine.messenger import Messenger
 from pyroxene.poutine.trace_struct import Trace, site_is_subsample
-from pyroxene.primitives import module, param
+from pyroxene.primitives import param
 
 __all__ = ["JitTraceGraph_ELBO", "TraceGraph_ELBO", "TrackNonReparam"]
 
@@ -91,10 +91,7 @@ def _baseline(name: str, site: Any, cost: torch.Tensor) -> tuple[Any, Any]:
         baseline = baseline + updated
         average.data = updated.data
     if network is not None:
-        module(f"{name}_baseline", network)
-        prediction = network(network_input)
-        if network_input is not None and isinstance(network_input, torch.Tensor):
-            prediction = network(network_input.detach())
+        prediction = network(network_input.detach() if isinstance(network_input, torch.Tensor) else network_input)
         loss = torch.pow(cost.detach() - prediction, 2.0).sum()
         baseline = baseline + prediction
     elif value is not None:
@@ -119,7 +116,8 @@ class TraceGraph_ELBO(ELBO):
     `sample(name, fn, infer={"baseline": {...}})` with
 
     - `use_decaying_avg_baseline` (bool) and `baseline_beta` (0.9): a running average, kept as a parameter;
-    - `nn_baseline`, a module, with `nn_baseline_input`; or `baseline_value`, a tensor: trained by squared error.
+    - `nn_baseline`, a module, with `nn_baseline_input`; or `baseline_value`, a tensor: a term of squared error trains
+      them, where the guide registers their parameters (`pyroxene.module`).
 
     Sources: J. Schulman, N. Heess, T. Weber, P. Abbeel (2015), Gradient estimation using stochastic computation graphs;
     A. Mnih, K. Gregor (2014), Neural variational inference and learning in belief networks.

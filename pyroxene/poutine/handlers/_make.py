@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable
-from typing import Any, ParamSpec
+from typing import Any
 
 from pyroxene.errors import UsageError
 
 __all__ = ["_make_handler"]
 
-P = ParamSpec("P")
-
-
-def _make_handler(msngr_cls: Callable[..., Any], module: str | None = None) -> Callable[[Callable[P, Any]], Callable[P, Any]]:
+def _make_handler(
+    msngr_cls: Callable[..., Any], module: str | None = None
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Return a decorator that gives the handler class `msngr_cls` the signature and docstring of a function.
 
     Args:
@@ -24,7 +23,7 @@ def _make_handler(msngr_cls: Callable[..., Any], module: str | None = None) -> C
     as a context manager or decorator.
     """
 
-    def decorate(described: Callable[P, Any]) -> Callable[P, Any]:
+    def decorate(described: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(described)
         def handler(fn: Any = None, *args: Any, **kwargs: Any) -> Any:
             if fn is not None and not (callable(fn) or isinstance(fn, Iterable)):
@@ -39,6 +38,6 @@ def _make_handler(msngr_cls: Callable[..., Any], module: str | None = None) -> C
 
         if module is not None:
             handler.__module__ = module
-        return handler  # type: ignore[return-value]
+        return handler
 
     return decorate

@@ -123,7 +123,7 @@ class _Subsample(Distribution):
         if self.subsample_size is None or self.subsample_size >= self.size:
             indices = torch.arange(self.size)
         else:
-            indices = torch.multinomial(torch.ones(self.size), self.subsample_size, replacement=False)
+            indices = torch.randperm(self.size)[: self.subsample_size].clone()
         return indices if self.device is None else indices.to(self.device)
 
     def __call__(self, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -305,7 +305,7 @@ class BroadcastMessenger(Messenger):
                 target[:0] = [1] * (-dim - len(target))
             target[dim] = size
         if target is not None:
-            msg["fn"] = fn.expand(torch.Size(target))
+            msg["fn"] = fn.expand(torch.Size(target))  # type: ignore[attr-defined]
 
 
 class PlateMessenger(SubsampleMessenger):

@@ -42,7 +42,7 @@ class TraceMessenger(Messenger):
         self.param_only = bool(param_only)
         self.trace = Trace(self.graph_type)
 
-    def __call__(self, fn: Callable[..., Any]) -> TraceHandler:  # type: ignore[override]
+    def __call__(self, fn: Callable[..., Any]) -> TraceHandler:
         """Return a callable with a method `get_trace`."""
         return TraceHandler(self, fn)
 
@@ -85,14 +85,15 @@ class TraceHandler:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the function, and keep its sites in `self.trace`."""
         with self.msngr:
-            trace = self.msngr.trace
-            trace.add_node("_INPUT", name="_INPUT", type="args", args=args, kwargs=kwargs)
+            if not self.msngr.param_only:
+                self.msngr.trace.add_node("_INPUT", name="_INPUT", type="args", args=args, kwargs=kwargs)
             try:
                 result = self.fn(*args, **kwargs)
             except (ValueError, RuntimeError) as error:
                 _explain(error, self.msngr.trace)
                 raise
-            self.msngr.trace.add_node("_RETURN", name="_RETURN", type="return", value=result)
+            if not self.msngr.param_only:
+                self.msngr.trace.add_node("_RETURN", name="_RETURN", type="return", value=result)
         return result
 
     @property

@@ -106,7 +106,7 @@ class ReparamMessenger(Messenger):
         self.config = config
         self._args_kwargs: tuple[tuple[Any, ...], dict[str, Any]] | None = None
 
-    def __call__(self, fn: Callable[..., Any]) -> ReparamHandler:  # type: ignore[override]
+    def __call__(self, fn: Callable[..., Any]) -> ReparamHandler:
         """Return the reparametrised model."""
         return ReparamHandler(self, fn)
 

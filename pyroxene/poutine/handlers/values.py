@@ -12,7 +12,7 @@ from pyroxene.errors import ReplayError, UsageError
 from pyroxene.poutine.handlers._make import _make_handler
 from pyroxene.poutine.message import Message
 from pyroxene.poutine.messenger import Messenger
-from pyroxene.poutine.runtime import apply_stack
+from pyroxene.poutine.runtime import apply_stack, handlers_in_force, set_handlers
 from pyroxene.poutine.trace_struct import Trace, site_is_subsample
 from pyroxene.rng import get_rng_state, set_rng_seed, set_rng_state
 
@@ -85,16 +85,24 @@ class DoMessenger(Messenger):
 
     def _pyro_sample(self, msg: Message) -> None:
         value = _look_up(self.data, msg["name"])
-        mark = msg.get("_intervener")
-        if value is None or mark is self:
+        if value is None or site_is_subsample(msg):
             return
-        if mark is not None:
-            warnings.warn(f"site '{msg['name']}' is intervened on twice; the outer value holds", stacklevel=2)
-        msg["_intervener"] = self  # type: ignore[typeddict-unknown-key]
+        if "_intervener" in msg:
+            warnings.warn(f"site '{msg['name']}' is intervened on twice; the inner value holds", stacklevel=2)
+        msg["_intervener"] = id(self)
         # The site itself goes on, with a value of its own that nobody reads: the intervention leaves its density alone.
-        original = dict(msg)
+        # Handlers inside this one have acted on it already.
+        original = msg.copy()
         original["infer"] = dict(msg["infer"])
-        apply_stack(original)  # type: ignore[arg-type]
+        handlers = handlers_in_force()
+        position = next(i for i, handler in enumerate(handlers) if handler is self)
+        set_handlers(handlers[:position])
+        try:
+            apply_stack(original)
+        finally:
+            set_handlers(handlers)
+        for handler in handlers[position + 1 :]:
+            handler._postprocess_message(original)
         msg["name"] = f"{msg['name']}__CF"
         msg["value"] = value if isinstance(value, torch.Tensor) else torch.as_tensor(value)
         msg["is_observed"] = True
@@ -162,14 +170,14 @@ class SeedMessenger(Messenger):
         self.rng_seed = rng_seed
 
     def __enter__(self) -> SeedMessenger:
+        super().__enter__()
         self._before = get_rng_state()
         set_rng_seed(self.rng_seed)
-        super().__enter__()
         return self
 
     def __exit__(self, *exc: Any) -> None:
-        set_rng_state(self._before)
         super().__exit__(*exc)
+        set_rng_state(self._before)
 
 
 @_make_handler(ConditionMessenger)

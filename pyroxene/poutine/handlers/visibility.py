@@ -26,23 +26,23 @@ def _hide_by_lists(
     expose_types: Names | None,
 ) -> Predicate:
     """Build the predicate that says which sites to hide from lists of names and types."""
-    if hide_all and expose_all:
-        hide_all = False  # `block(expose_all=True)`: the default hide_all=True gives way
-    for hidden, shown in ((hide, expose), (hide_types, expose_types)):
-        both = set(hidden or ()) & set(shown or ())
+    hide_all = hide_all and not expose_all  # `block(expose_all=True)`: the default hide_all=True gives way
+    for to_hide, to_show in ((hide, expose), (hide_types, expose_types)):
+        both = set(to_hide or ()) & set(to_show or ())
         if both:
             raise UsageError(
                 "block is told to hide and to expose the same", expected="disjoint lists", got=sorted(both)
             )
-    if hide is not None or hide_types is not None:
-        hide_all = False
-    if expose is not None or expose_types is not None:
-        hide_all = True
+    for given, rest_is_hidden in ((hide, False), (expose, True), (hide_types, False), (expose_types, True)):
+        if given is not None:  # the last list that is given says what becomes of sites in no list
+            hide_all = rest_is_hidden
     hidden_names, hidden_types = frozenset(hide or ()), frozenset(hide_types or ())
     shown_names, shown_types = frozenset(expose or ()), frozenset(expose_types or ())
 
     def hidden(msg: Any) -> bool:
         name, kind = msg["name"], msg["type"]
+        if kind == "sample" and msg["is_observed"]:
+            kind = "observe"
         if name in hidden_names or kind in hidden_types:
             return True
         return hide_all and name not in shown_names and kind not in shown_types
@@ -112,14 +112,16 @@ def block(
 
     Args:
         fn: a model.
-        hide_fn: of a message; True hides the site. Takes precedence over everything else.
-        expose_fn: of a message; True shows the site, and all others are hidden.
+        hide_fn: of a message; True hides the site. Takes precedence over everything below.
+        expose_fn: of a message; True shows the site, and all others are hidden. Takes precedence likewise.
         hide_all: hide all sites but those exposed.
         expose_all: show all sites but those hidden.
         hide: names to hide; all other sites are shown.
         expose: names to show; all other sites are hidden.
-        hide_types: message types to hide, such as "param".
-        expose_types: message types to show.
+        hide_types: types to hide: "param", "sample" for latent sites, "observe" for observed ones, a custom type.
+        expose_types: types to show.
+
+    Where several lists are given, hiding wins, and the last of them decides about sites that are in none.
 
     Example:
         >>> import torch, pyroxene, pyroxene.distributions as dist

@@ -1,0 +1,1 @@
+"""Applications, each written as a user would write it, on the public face of the package."""
