@@ -298,7 +298,12 @@ def subsample(data: torch.Tensor, event_dim: int) -> torch.Tensor:
         the data at the plates' indices.
     """
     if not isinstance(event_dim, int) or event_dim < 0:
-        raise UsageError("subsample needs the number of event dimensions", expected="event_dim >= 0", got=event_dim, hint="event_dim=0 for scalars")
+        raise UsageError(
+            "subsample needs the number of event dimensions",
+            expected="event_dim >= 0",
+            got=event_dim,
+            hint="event_dim=0 for scalars",
+        )
     if not handlers_in_force():
         return data
     msg = new_message("subsample", None, lambda value, event_dim: value, (data,), {"event_dim": event_dim})
@@ -382,4 +387,3 @@ def validation_enabled(is_validate: bool = True) -> Iterator[None]:
         validate_poutine=is_validate,
     ):
         yield
-

@@ -98,7 +98,10 @@ class Messenger:
         """Return a function that runs `fn` inside this handler."""
         if not callable(fn):
             raise UsageError(
-                f"{type(self).__name__} wraps a callable", expected="a function or module", got=fn, hint="use it with `with`"
+                f"{type(self).__name__} wraps a callable",
+                expected="a function or module",
+                got=fn,
+                hint="use it with `with`",
             )
         return _Bound(self, fn)
 
@@ -209,7 +212,7 @@ def block_messengers(predicate: Callable[[Messenger], bool]) -> Iterator[list[Me
     Yields:
         the handlers taken out; their `__exit__` is not called.
     """
-    before = handlers_in_force()
+    before: tuple[Any, ...] = handlers_in_force()
     out = [handler for handler in before if predicate(handler)]
     set_handlers(tuple(handler for handler in before if not predicate(handler)))
     try:

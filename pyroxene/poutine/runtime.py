@@ -8,17 +8,15 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Iterator, MutableSequence
 from contextvars import ContextVar, Token
-from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from typing import Any, NamedTuple, Protocol, overload
 
 import torch
 
 from pyroxene.errors import PlateError, UsageError
 from pyroxene.poutine.message import CondIndepStackFrame, InferDict, Message
 
-if TYPE_CHECKING:
-    from pyroxene.poutine.messenger import Messenger
-
 __all__ = [
+    "Handler",
     "InferDict",
     "Message",
     "NonlocalExit",
@@ -36,8 +34,18 @@ __all__ = [
 ]
 
 
+class Handler(Protocol):
+    """What the stack asks of a handler; `Messenger` is the class to inherit from."""
+
+    def _process_message(self, msg: Message) -> None: ...
+
+    def _postprocess_message(self, msg: Message) -> None: ...
+
+    def _reset(self) -> None: ...
+
+
 class _Run(NamedTuple):
-    handlers: tuple[Messenger, ...]  # outermost first
+    handlers: tuple[Handler, ...]  # outermost first
     dims: tuple[str | None, ...]  # the plate that holds batch dimension -1, -2, ...
     subsamples: dict[str, tuple[int, torch.Tensor]] | None  # plate -> its size and the indices of this step
 
@@ -45,24 +53,24 @@ class _Run(NamedTuple):
 _RUN: ContextVar[_Run] = ContextVar("pyroxene_run", default=_Run((), (), None))  # noqa: B039 (never mutated)
 
 
-def handlers_in_force() -> tuple[Messenger, ...]:
+def handlers_in_force() -> tuple[Handler, ...]:
     """Return the active handlers, outermost first."""
     return _RUN.get().handlers
 
 
-def set_handlers(handlers: tuple[Messenger, ...]) -> None:
+def set_handlers(handlers: tuple[Handler, ...]) -> None:
     """Replace the active handlers."""
     run = _RUN.get()
     _RUN.set(_Run(handlers, run.dims, run.subsamples))
 
 
-class _StackView(MutableSequence["Messenger"]):
+class _StackView(MutableSequence[Handler]):
     """The current stack as a mutable list, for code that knows Pyro's `_PYRO_STACK`."""
 
     @overload
-    def __getitem__(self, index: int) -> Messenger: ...
+    def __getitem__(self, index: int) -> Handler: ...
     @overload
-    def __getitem__(self, index: slice) -> list[Messenger]: ...
+    def __getitem__(self, index: slice) -> list[Handler]: ...
     def __getitem__(self, index: Any) -> Any:
         return list(handlers_in_force())[index]
 
@@ -80,10 +88,10 @@ class _StackView(MutableSequence["Messenger"]):
     def __len__(self) -> int:
         return len(handlers_in_force())
 
-    def __iter__(self) -> Iterator[Messenger]:
+    def __iter__(self) -> Iterator[Handler]:
         return iter(handlers_in_force())
 
-    def insert(self, index: int, value: Messenger) -> None:
+    def insert(self, index: int, value: Handler) -> None:
         """Insert a handler."""
         self._edit(lambda handlers: handlers.insert(index, value))
 
@@ -297,7 +305,9 @@ def effectful(fn: Callable[..., Any] | None = None, type: str | None = None) -> 
     if getattr(fn, "_is_effectful", False):
         return fn
     if type is None:
-        raise UsageError("a statement needs a message type", expected="type: str", got=None, hint="effectful(fn, type='mine')")
+        raise UsageError(
+            "a statement needs a message type", expected="type: str", got=None, hint="effectful(fn, type='mine')"
+        )
 
     @functools.wraps(fn)
     def statement(*args: Any, **kwargs: Any) -> Any:

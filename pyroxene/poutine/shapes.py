@@ -40,7 +40,7 @@ def format_shapes(nodes: Mapping[str, Mapping[str, Any]], title: str, last_site:
         if site["type"] == "param":
             rows.append([name, None, *map(str, getattr(site["value"], "shape", ()))])
             if name == last_site:
-                break
+                return _align([*rows, ["Sample Sites:"]])
     rows.append(["Sample Sites:"])
     for name, site in nodes.items():
         if site["type"] == "sample":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from graphlib import TopologicalSorter
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from pyroxene.errors import (
     PyroxeneError,
     ShapeError,
     SupportError,
+    UsageError,
     describe,
 )
 from pyroxene.ops import packed
@@ -60,11 +62,11 @@ class Trace:
 
     def __init__(self, graph_type: str = "flat") -> None:
         if graph_type not in ("flat", "dense"):
-            raise ValueError(f"expected graph_type 'flat' or 'dense', got {graph_type!r}")
+            raise UsageError("unknown graph_type", expected="'flat' or 'dense'", got=graph_type, hint="leave it out")
         self.graph_type = graph_type
         self.nodes: OrderedDict[str, Site] = OrderedDict()
-        self._succ: OrderedDict[str, set[str]] = OrderedDict()
-        self._pred: OrderedDict[str, set[str]] = OrderedDict()
+        self._succ: dict[str, set[str]] = {}
+        self._pred: dict[str, set[str]] = {}
 
     def __contains__(self, name: object) -> bool:
         return name in self.nodes
@@ -90,8 +92,8 @@ class Trace:
         Raises:
             DuplicateSiteError: the name is taken, and not by the same parameter.
         """
-        if site_name in self.nodes and kwargs["type"] != "param":
-            first = self.nodes[site_name]
+        first = self.nodes.get(site_name)
+        if first and not kwargs["type"] == first["type"] == "param":
             kind = kwargs["type"]
             what = f"Multiple {kind} sites named '{site_name}'"
             if first["type"] != kind:
@@ -105,57 +107,44 @@ class Trace:
                 hint="give each statement its own name; inside a loop f'name_{i}', or a plate",
             )
         self.nodes[site_name] = kwargs
-        if site_name not in self._pred:
-            self._pred[site_name] = set()
-            self._succ[site_name] = set()
 
     def add_edge(self, site1: str, site2: str) -> None:
         """Record that `site2` may depend on `site1`."""
         for site in (site1, site2):
-            if site not in self.nodes:
-                self.nodes[site] = {}
-                self._pred[site], self._succ[site] = set(), set()
-        self._succ[site1].add(site2)
-        self._pred[site2].add(site1)
+            self.nodes.setdefault(site, {})
+        self._succ.setdefault(site1, set()).add(site2)
+        self._pred.setdefault(site2, set()).add(site1)
 
     def remove_node(self, site_name: str) -> None:
         """Forget a site and its edges."""
         self.nodes.pop(site_name)
-        for other in self._pred.pop(site_name):
+        for other in self._pred.pop(site_name, ()):
             self._succ[other].discard(site_name)
-        for other in self._succ.pop(site_name):
+        for other in self._succ.pop(site_name, ()):
             self._pred[other].discard(site_name)
 
     def predecessors(self, site_name: str) -> set[str]:
         """Return the sites that a site may depend on directly."""
-        return self._pred[site_name]
+        return self._pred.get(site_name, set())
 
     def successors(self, site_name: str) -> set[str]:
         """Return the sites that may depend on a site directly."""
-        return self._succ[site_name]
+        return self._succ.get(site_name, set())
 
     def topological_sort(self, reverse: bool = False) -> list[str]:
         """Return the sites, each after those it depends on; `reverse` turns the order round."""
-        order: list[str] = []
-        seen: set[str] = set()
-
-        def visit(name: str) -> None:
-            if name not in seen:
-                seen.add(name)
-                for later in sorted(self._succ[name]):
-                    visit(later)
-                order.append(name)
-
-        for name in self._succ:
-            visit(name)
-        return order if reverse else order[::-1]
+        sorter = TopologicalSorter(dict.fromkeys(self.nodes, ()))
+        for name, earlier in self._pred.items():
+            sorter.add(name, *sorted(earlier))
+        order = list(sorter.static_order())
+        return order[::-1] if reverse else order
 
     def copy(self) -> Trace:
         """Return a trace with the same sites; the site dicts are copied, the tensors are not."""
         new = Trace(self.graph_type)
         new.nodes = OrderedDict((name, dict(site)) for name, site in self.nodes.items())
-        new._succ = OrderedDict((name, set(others)) for name, others in self._succ.items())
-        new._pred = OrderedDict((name, set(others)) for name, others in self._pred.items())
+        new._succ = {name: set(others) for name, others in self._succ.items()}
+        new._pred = {name: set(others) for name, others in self._pred.items()}
         return new
 
     # which sites -----------------------------------------------------------------------------------------------------
@@ -290,36 +279,22 @@ class Trace:
         Args:
             plate_to_symbol: symbols that plates already have, in another trace.
         """
-        plate_to_symbol = {} if plate_to_symbol is None else plate_to_symbol
-        symbol_to_dim: dict[str, int] = {}
-        taken = len(plate_to_symbol)
+        self.plate_to_symbol = dict(plate_to_symbol or {})
+        self.symbol_to_dim: dict[str, int] = {}
         for site in self.nodes.values():
             if site["type"] != "sample":
                 continue
-            dim_to_symbol: dict[int, str] = site["infer"].setdefault("_dim_to_symbol", {})
+            infer = site["infer"]
+            names = infer["_dim_to_symbol"] = {}
             for frame in site["cond_indep_stack"]:
-                if frame.vectorized:
-                    if frame.name not in plate_to_symbol:
-                        plate_to_symbol[frame.name] = packed.symbol(taken)
-                        taken += 1
-                    dim_to_symbol[frame.dim] = plate_to_symbol[frame.name]
-                    symbol_to_dim[plate_to_symbol[frame.name]] = frame.dim
-            dim = site["infer"].get("_enumerate_dim")
-            if dim is not None:
-                known = site["infer"].get("_dim_to_id", {})
-                for other, identity in known.items():
-                    name = f"_enumerated_{identity}"
-                    if name not in plate_to_symbol:
-                        plate_to_symbol[name] = packed.symbol(taken)
-                        taken += 1
-                    dim_to_symbol[other] = plate_to_symbol[name]
-                    symbol_to_dim[plate_to_symbol[name]] = other
-                site["infer"]["_enumerate_symbol"] = dim_to_symbol[dim]
-            else:
-                for other, identity in site["infer"].get("_dim_to_id", {}).items():
-                    dim_to_symbol[other] = plate_to_symbol[f"_enumerated_{identity}"]
-        self.plate_to_symbol = {k: v for k, v in plate_to_symbol.items() if not k.startswith("_enumerated_")}
-        self.symbol_to_dim = symbol_to_dim
+                if frame.vectorized:  # plates bear the symbols of even number, in order of appearance
+                    even = packed.symbol(2 * len(self.plate_to_symbol))
+                    names[frame.dim] = self.plate_to_symbol.setdefault(frame.name, even)
+            for dim, identity in infer.get("_dim_to_id", {}).items():
+                names[dim] = packed.symbol(2 * identity + 1)
+            if "_enumerate_dim" in infer:
+                infer["_enumerate_symbol"] = names[infer["_enumerate_dim"]]
+            self.symbol_to_dim.update((name, dim) for dim, name in names.items())
 
     def pack_tensors(self, plate_to_symbol: dict[str, str] | None = None) -> None:
         """Pack each site's log densities, scale and mask into `site["packed"]`, dimensions named by symbols.
@@ -338,7 +313,9 @@ class Trace:
                 if "score_parts" in site:
                     log_prob, score_function, entropy_term = site["score_parts"]
                     out["score_parts"] = ScoreParts(
-                        packed.pack(log_prob, names), packed.pack(score_function, names), packed.pack(entropy_term, names)
+                        packed.pack(log_prob, names),
+                        packed.pack(score_function, names),
+                        packed.pack(entropy_term, names),
                     )
                     out["log_prob"] = out["score_parts"].log_prob
                     out["unscaled_log_prob"] = packed.pack(site["unscaled_log_prob"], names)

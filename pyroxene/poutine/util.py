@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pyroxene import settings
-from pyroxene.poutine.handlers.enumeration import all_escape, discrete_escape, enum_extend, mc_extend
+from pyroxene.poutine.handlers.branching import all_escape, discrete_escape, enum_extend, mc_extend
 from pyroxene.poutine.trace_struct import Trace, site_is_subsample
 
 __all__ = [

@@ -1,1 +1,5 @@
 """Distributions and checks for tests of inference algorithms."""
+
+from __future__ import annotations
+
+__all__: list[str] = []

@@ -1,20 +1,11 @@
-"""The handlers, by what they do: record, decide values, weigh, hide, plates, enumerate, rewrite statements."""
+"""The handlers, by what they do: record, decide values, weigh, hide, plates, enumerate, branch, rewrite, guide."""
 
 from __future__ import annotations
 
 from pyroxene.poutine.handlers._make import _make_handler
-from pyroxene.poutine.handlers.enumeration import (
-    EnumMessenger,
-    MarkovMessenger,
-    all_escape,
-    discrete_escape,
-    enum,
-    enum_extend,
-    enumerate_site,
-    markov,
-    mc_extend,
-    queue,
-)
+from pyroxene.poutine.handlers.branching import all_escape, discrete_escape, enum_extend, mc_extend, queue
+from pyroxene.poutine.handlers.enumeration import EnumMessenger, MarkovMessenger, enum, enumerate_site, markov
+from pyroxene.poutine.handlers.guide import GuideMessenger
 from pyroxene.poutine.handlers.plates import (
     BroadcastMessenger,
     IndepMessenger,
@@ -60,6 +51,7 @@ __all__ = [
     "EnumMessenger",
     "EqualizeMessenger",
     "EscapeMessenger",
+    "GuideMessenger",
     "IndepMessenger",
     "InferConfigMessenger",
     "LiftMessenger",

@@ -10,6 +10,7 @@ from pyroxene.errors import UsageError
 
 __all__ = ["_make_handler"]
 
+
 def _make_handler(
     msngr_cls: Callable[..., Any], module: str | None = None
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

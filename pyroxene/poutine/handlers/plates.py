@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import operator
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from pyroxene.distributions.distribution import Distribution
-from pyroxene.errors import PlateError, ShapeError, UsageError
+from pyroxene.errors import EmptyPlateError, PlateError, ShapeError, UsageError
 from pyroxene.poutine.handlers._make import _make_handler
 from pyroxene.poutine.message import CondIndepStackFrame, Message
 from pyroxene.poutine.messenger import Messenger, block_messengers
@@ -27,30 +27,38 @@ __all__ = [
 ]
 
 
+def _empty(name: str, size: object) -> EmptyPlateError:
+    return EmptyPlateError(
+        f"plate '{name}' is empty",
+        plate=name,
+        expected="size > 0",
+        got=size,
+        hint="leave the plate out where there is nothing in it",
+    )
+
+
 class IndepMessenger(Messenger):
     """Declares sites conditionally independent along a batch dimension, or along a loop.
 
     Args:
         name: the plate's name.
-        size: how many; -1 (unknown) or None leaves the size unchecked.
-        dim: the batch dimension, negative; None takes the rightmost free one on entry.
+        size: how many; -1 or None where that is unknown.
+        dim: the batch dimension, negative; None takes the rightmost one that is free at the first entry.
         device: where the indices live.
     """
 
-    def __init__(
-        self, name: str, size: int | None = None, dim: int | None = None, device: Any = None
-    ) -> None:
+    def __init__(self, name: str, size: int | None = None, dim: int | None = None, device: Any = None) -> None:
         super().__init__()
         if size == 0:
-            raise PlateError(f"plate '{name}' is empty", plate=name, expected="size > 0", got=0, hint="leave the plate out where there is nothing in it")
+            raise _empty(name, size)
         self.name = name
-        self.size = size
+        self.size: Any = -1 if size is None else size
         self.dim = dim
         self.device = device
         self.counter = 0
         self._vectorized: bool | None = None if dim is None else True
-        self._asked_dim = dim
-        self._indices: torch.Tensor | None = None
+        self._indices: Any = None
+        self._here = self._frame()
 
     def next_context(self) -> None:
         """Move a sequential plate on by one."""
@@ -60,16 +68,25 @@ class IndepMessenger(Messenger):
         self.counter = 0
 
     @property
-    def indices(self) -> torch.Tensor:
+    def indices(self) -> Any:
         """The indices that the plate runs over, shape (size,), integers."""
         if self._indices is None:
-            self._indices = torch.arange(self.size, dtype=torch.long).to(self.device)  # type: ignore[arg-type]
+            if isinstance(self.size, int) and self.size < 0:
+                raise PlateError(
+                    f"plate '{self.name}' has no indices, for its size is unknown",
+                    plate=self.name,
+                    expected="size: int",
+                    got=None,
+                    hint=f"plate({self.name!r}, len(data))",
+                )
+            self._indices = torch.arange(self.size, dtype=torch.long).to(self.device)
         return self._indices
 
     def __enter__(self) -> Any:
         if self._vectorized is not False:
             self._vectorized = True
-            self.dim = _DIM_ALLOCATOR.allocate(self.name, self._asked_dim)
+            self.dim = _DIM_ALLOCATOR.allocate(self.name, self.dim)
+        self._here = self._frame()
         return super().__enter__()
 
     def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
@@ -80,27 +97,26 @@ class IndepMessenger(Messenger):
         super().__exit__(exc_type, exc_value, traceback)
 
     def __iter__(self) -> Iterator[int]:
-        if self._vectorized and self._asked_dim is None and self.dim is not None and self.name in _active_plates():
-            raise PlateError(f"plate '{self.name}' is used as a loop inside itself", plate=self.name)
+        if self._vectorized:
+            raise PlateError(
+                f"cannot use plate '{self.name}' both as a batch dimension and as a loop",
+                plate=self.name,
+                expected="no dim, and no `with`, for a loop",
+                got=f"dim {self.dim}",
+                hint="make two plates of different names",
+            )
         self._vectorized = False
-        self.dim = None
         self.counter = 0
-        for index in self.indices.tolist():
+        for index in _as_tensor(self.indices).tolist():
             self.next_context()
             with self:
                 yield index
 
     def _frame(self) -> CondIndepStackFrame:
-        size: Any = self.size
-        return CondIndepStackFrame(self.name, self.dim, size, self.counter, size)
+        return CondIndepStackFrame(self.name, self.dim, self.size, self.counter, None)
 
     def _process_message(self, msg: Message) -> None:
-        msg["cond_indep_stack"] = (self._frame(), *msg["cond_indep_stack"])
-
-
-def _active_plates() -> tuple[str, ...]:
-    from_runtime = apply_stack(new_message("inspect", "_pyro_inspect", lambda: True))["cond_indep_stack"]
-    return tuple(frame.name for frame in from_runtime)
+        msg["cond_indep_stack"] = (self._here, *msg["cond_indep_stack"])
 
 
 class _Subsample(Distribution):
@@ -109,9 +125,7 @@ class _Subsample(Distribution):
     is_subsample = True
     has_rsample = False
 
-    def __init__(
-        self, size: int, subsample_size: int | None, use_cuda: bool | None = None, device: Any = None
-    ) -> None:
+    def __init__(self, size: int, subsample_size: int | None, use_cuda: bool | None = None, device: Any = None) -> None:
         self.size = size
         self.subsample_size = subsample_size
         self.device = "cuda" if use_cuda and device is None else device
@@ -148,55 +162,33 @@ class SubsampleMessenger(IndepMessenger):
         use_cuda: bool | None = None,
         device: Any = None,
     ) -> None:
-        full, taken, indices = self._subsample(name, size, subsample_size, subsample, use_cuda, device)
-        super().__init__(name, full, dim, device)
-        self.subsample_size = taken
-        self._indices = indices
-
-    @staticmethod
-    def _subsample(
-        name: str,
-        size: int | None,
-        subsample_size: int | None,
-        subsample: Any,
-        use_cuda: bool | None,
-        device: Any,
-    ) -> tuple[int, int, torch.Tensor | None]:
-        """Settle size, subsample size and indices; draws indices as a sample site named like the plate."""
         if size is None:
             if subsample_size is not None or subsample is not None:
-                raise PlateError(f"plate '{name}' subsamples but has no size", plate=name, expected="size", got=None)
-            return sys.maxsize, sys.maxsize, None
-        _check_size(name, size, subsample_size)
-        if subsample is None:
-            subsample = _draw(name, size, subsample_size, use_cuda, device)
-        count = len(subsample)
-        if subsample_size is None:
-            subsample_size = count
-        elif subsample_size != count and isinstance(subsample_size, int):
-            raise PlateError(
-                f"subsample_size of plate '{name}' does not match len(subsample), {subsample_size} vs {count}; "
-                "is it another in the model than in the guide?",
-                plate=name,
-                expected=f"{subsample_size} indices",
-                got=f"{count} indices",
-                hint="give model and guide the same subsample_size",
-            )
-        indices = subsample if isinstance(subsample, torch.Tensor) else torch.as_tensor(list(subsample))
-        return size, subsample_size, indices
-
-    @property
-    def subsample(self) -> torch.Tensor:
-        """The indices, shape (subsample_size,)."""
-        return self.indices
+                raise UsageError(
+                    f"plate '{name}' subsamples but has no size",
+                    plate=name,
+                    expected="size: int",
+                    got=None,
+                    hint=f"plate({name!r}, len(data), subsample_size=...)",
+                )
+            self.subsample_size: Any = -1
+        else:
+            size = _size_of(name, "size", size)
+            if subsample_size is not None:
+                subsample_size = _size_of(name, "subsample_size", subsample_size, size)
+            subsample = _indices(name, size, subsample_size, subsample, use_cuda, device)
+            self.subsample_size = _count(name, subsample, subsample_size)
+        super().__init__(name, size, dim, device)
+        self._indices = subsample
+        self._scale = None if self.subsample_size == self.size else self.size / self.subsample_size
 
     def _frame(self) -> CondIndepStackFrame:
         return CondIndepStackFrame(self.name, self.dim, self.subsample_size, self.counter, self.size)
 
     def _process_message(self, msg: Message) -> None:
-        msg["cond_indep_stack"] = (self._frame(), *msg["cond_indep_stack"])
-        if self.subsample_size != self.size:
-            msg["scale"] = msg["scale"] * (self.size / self.subsample_size)  # type: ignore[operator]
+        msg["cond_indep_stack"] = (self._here, *msg["cond_indep_stack"])
+        if self._scale is not None:
+            msg["scale"] = msg["scale"] * self._scale
 
     def _postprocess_message(self, msg: Message) -> None:
         """Cut a full-size parameter or data tensor down to the subsample."""
@@ -209,48 +201,56 @@ class SubsampleMessenger(IndepMessenger):
         dim = self.dim - event_dim
         if value.dim() < -dim or value.size(dim) == 1:
             return
-        found = value.size(dim)
-        if found not in (self.size, self.subsample_size):
+        if value.size(dim) != self.size and self.size != -1:
             what = f"param '{msg['name']}'" if msg["type"] == "param" else "subsample(data, event_dim)"
             raise PlateError(
                 f"{what} does not fit plate '{self.name}' along dim {dim}",
                 site=msg["name"],
                 plate=self.name,
-                expected=f"size {self.size} or {self.subsample_size}",
-                got=f"size {found} of shape {tuple(value.shape)}",
+                expected=f"size {self.size}, the plate's full size",
+                got=f"size {value.size(dim)} of shape {tuple(value.shape)}",
                 hint="check event_dim, and the order of the dimensions",
             )
-        if self.subsample_size != self.size and found == self.size:
-            taken = value.index_select(dim, self.indices.to(value.device))
+        if self._scale is not None:
+            taken = value.index_select(dim, _as_tensor(self.indices).to(value.device))
             if msg["type"] == "param":
                 taken.unconstrained = value.unconstrained
             msg["value"] = taken
 
 
-def _check_size(name: str, size: Any, subsample_size: Any) -> None:
-    if isinstance(size, bool) or not isinstance(size, (int, torch.Tensor, torch.SymInt)):
-        raise PlateError(
-            f"the size of plate '{name}' is no integer",
-            plate=name,
-            expected="an int",
-            got=size,
-            hint="len(data), or int(size)",
-        )
+def _size_of(name: str, what: str, size: Any, limit: Any = None) -> Any:
+    """Check a plate's size; sizes of other libraries, such as numpy's, become int, tensors (of a tracer) stay."""
+    if not isinstance(size, (torch.Tensor, torch.SymInt)):
+        try:
+            size = int(size) if isinstance(size, float) and size.is_integer() else operator.index(size)
+        except TypeError:
+            raise PlateError(
+                f"the {what} of plate '{name}' is no integer", plate=name, expected="an int", got=size, hint="len(data)"
+            ) from None
     if size <= 0:
-        raise PlateError(f"plate '{name}' is empty", plate=name, expected="size > 0", got=size, hint="leave the plate out where there is nothing in it")
-    if isinstance(subsample_size, int) and subsample_size > size:
+        raise _empty(name, size)
+    if limit is not None and size > limit:
         raise PlateError(
-            f"subsample_size does not match: plate '{name}' is to draw more than it has",
+            f"{what} does not match: plate '{name}' is to draw more than it has",
             plate=name,
-            expected=f"subsample_size <= {size}",
-            got=subsample_size,
-            hint=f"min(subsample_size, {size})",
+            expected=f"{what} <= {limit}",
+            got=size,
+            hint=f"min({what}, {limit})",
         )
+    return size
 
 
-def _draw(name: str, size: int, subsample_size: int | None, use_cuda: bool | None, device: Any) -> Any:
-    """Draw a plate's indices through the handlers, or take those drawn before in the same step."""
+def _as_tensor(indices: Any) -> torch.Tensor:
+    return indices if isinstance(indices, torch.Tensor) else torch.as_tensor(list(indices))
+
+
+def _indices(name: str, size: Any, subsample_size: Any, given: Any, use_cuda: bool | None, device: Any) -> Any:
+    """Return a plate's indices: given or drawn, unless a handler decides; a sample site that is named like the plate."""
     msg = new_message("sample", name, _Subsample(size, subsample_size, use_cuda, device))
+    if given is not None:
+        msg["value"] = tensor = _as_tensor(given)
+        decided = apply_stack(msg)["value"]
+        return given if decided is tensor else decided
     drawn = shared_subsamples() if subsample_size is not None and subsample_size < size else None
     if drawn is not None and name in drawn:
         known, indices = drawn[name]
@@ -270,6 +270,21 @@ def _draw(name: str, size: int, subsample_size: int | None, use_cuda: bool | Non
     return indices
 
 
+def _count(name: str, indices: Any, subsample_size: Any) -> Any:
+    """Return how many indices there are, which must be as many as were asked for."""
+    count = len(indices)
+    if subsample_size is not None and subsample_size != count and isinstance(subsample_size, int):
+        raise PlateError(
+            f"subsample_size of plate '{name}' does not match len(subsample), {subsample_size} vs {count}; "
+            "is it another in the model than in the guide?",
+            plate=name,
+            expected=f"{subsample_size} indices",
+            got=f"{count} indices",
+            hint="give model and guide the same subsample_size",
+        )
+    return count
+
+
 class BroadcastMessenger(Messenger):
     """Expands distributions to the plates that their sites stand in. See `broadcast`."""
 
@@ -284,7 +299,7 @@ class BroadcastMessenger(Messenger):
         target: list[int] | None = None
         for frame in msg["cond_indep_stack"]:
             dim, size = frame.dim, frame.size
-            if dim is None or size is None or size == -1:
+            if dim is None or size == -1:
                 continue
             have = shape[dim] if len(shape) >= -dim else 1
             if have == size:
@@ -309,22 +324,18 @@ class BroadcastMessenger(Messenger):
 
 
 class PlateMessenger(SubsampleMessenger):
-    """Abstract only in name: `pyroxene.plate` is this class with its documentation."""
+    """A plate, which also expands distributions to its size: `pyroxene.plate` is this class with its documentation."""
 
     def __enter__(self) -> Any:
         super().__enter__()
-        return None if self.size == sys.maxsize else self.indices
+        return self._indices
 
     def _process_message(self, msg: Message) -> None:
-        msg["cond_indep_stack"] = (self._frame(), *msg["cond_indep_stack"])
-        if self.subsample_size != self.size:
-            msg["scale"] = msg["scale"] * (self.size / self.subsample_size)  # type: ignore[operator]
+        msg["cond_indep_stack"] = (self._here, *msg["cond_indep_stack"])
+        if self._scale is not None:
+            msg["scale"] = msg["scale"] * self._scale
         if msg["type"] == "sample":
             BroadcastMessenger._pyro_sample(msg)
-
-    def _frame(self) -> CondIndepStackFrame:
-        size = self.subsample_size
-        return CondIndepStackFrame(self.name, self.dim, -1 if size == sys.maxsize else size, self.counter, self.size)
 
 
 def block_plate(name: str | None = None, dim: int | None = None, *, strict: bool = True) -> AbstractContextManager[Any]:
@@ -369,7 +380,9 @@ class _BlockPlate(AbstractContextManager[None]):
         out = self._blocked.__enter__()
         if self._strict and not out:
             self._blocked.__exit__(None, None, None)
-            raise PlateError("block_plate found no active plate", expected=f"a plate with {self._described}", got="none")
+            raise PlateError(
+                "block_plate found no active plate", expected=f"a plate with {self._described}", got="none"
+            )
 
     def __exit__(self, *exc: Any) -> None:
         self._blocked.__exit__(*exc)

@@ -10,7 +10,7 @@ from pyroxene.errors import ParameterError, PyroxeneError, SupportError, site_na
 from pyroxene.poutine.handlers._make import _make_handler
 from pyroxene.poutine.message import Message
 from pyroxene.poutine.messenger import Messenger
-from pyroxene.poutine.trace_struct import Trace
+from pyroxene.poutine.trace_struct import Trace, site_is_subsample
 
 __all__ = ["TraceHandler", "TraceMessenger", "identify_dense_edges", "trace"]
 
@@ -19,7 +19,7 @@ def identify_dense_edges(trace: Trace) -> None:
     """Add an edge from each sample site to every later one, unless a sequential plate makes them independent."""
     earlier: list[tuple[str, dict[str, int]]] = []
     for name, site in trace.nodes.items():
-        if site["type"] != "sample":
+        if site["type"] != "sample" or site_is_subsample(site):
             continue
         counters = {frame.name: frame.counter for frame in site["cond_indep_stack"]}
         for past, past_counters in earlier:

@@ -90,7 +90,9 @@ class LiftMessenger(Messenger):
 
     def _keep(self, msg: Message) -> None:
         name = msg["name"]
-        if msg["type"] == "sample" and (not isinstance(self.prior, Mapping) or {name, user_param_name(name)} & self._used):
+        if msg["type"] == "sample" and (
+            not isinstance(self.prior, Mapping) or {name, user_param_name(name)} & self._used
+        ):
             self._values.setdefault(name, msg["value"])
 
 
@@ -101,7 +103,9 @@ class ReparamMessenger(Messenger):
         super().__init__()
         if not (callable(config) or isinstance(config, Mapping)):
             raise UsageError(
-                "reparam takes a configuration", expected="a dict of reparametrisations by site, or a function", got=config
+                "reparam takes a configuration",
+                expected="a dict of reparametrisations by site, or a function",
+                got=config,
             )
         self.config = config
         self._args_kwargs: tuple[tuple[Any, ...], dict[str, Any]] | None = None

@@ -44,7 +44,10 @@ def _look_up(data: Values | Trace, name: str) -> Any:
 def _check_mapping(handler: str, data: object) -> None:
     if not isinstance(data, (Mapping, Trace)):
         raise UsageError(
-            f"{handler} takes values by site name", expected="a dict or a Trace", got=data, hint=f"{handler}(data={{...}})"
+            f"{handler} takes values by site name",
+            expected="a dict or a Trace",
+            got=data,
+            hint=f"{handler}(data={{...}})",
         )
 
 
