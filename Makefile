@@ -46,7 +46,7 @@ wheel: $(INSTALLED)
 $(INSTALLED): pyproject.toml constraints-dev.txt scripts/find-python
 	@python=$$(scripts/find-python "$(PYTHON)") && \
 	if ! $(BIN)/python -c pass 2>/dev/null; then echo "creating $(VENV) with $$python"; "$$python" -m venv --clear $(VENV); fi
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints-dev.txt hatchling
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints-dev.txt hatchling editables
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints-dev.txt --no-build-isolation --editable '.[dev]'
 	@touch $@
 
