@@ -4,7 +4,7 @@ A message is a plain dict, so that handlers written for Pyro run unchanged. A si
 
 | key | written by | read by |
 |---|---|---|
-| type | the statement: "sample", "param", "plate", "markov", "get_mask", or a user's own | `Messenger` (which method), traces |
+| type | the statement: "sample", "param", "subsample", "barrier", "inspect", a user's own | `Messenger`, traces |
 | name | the statement; handlers that rename | every handler |
 | fn | the statement; `lift`, `reparam`, plates (expansion) | the default action: `fn(*args, **kwargs)` |
 | args, kwargs | the statement | the default action; log densities |
@@ -66,10 +66,10 @@ class CondIndepStackFrame(NamedTuple):
 class InferDict(TypedDict, total=False):
     """What a site tells inference; every key is optional.
 
-    enumerate, expand, num_samples, tmc, _enumerate_dim, _enumerate_symbol, _markov_depth, _markov_scope, _dim_to_id,
-    _dim_to_symbol: enumeration. _do_not_trace: `trace` leaves the site out. is_auxiliary: a guide's site that the model does not have. is_observed, was_observed, obs,
-    prior: conditioning and lifting. baseline: control variates of TraceGraph_ELBO. _deterministic: a recorded value
-    without density.
+    Enumeration: enumerate, expand, num_samples, tmc, _enumerate_dim, _enumerate_symbol, _markov_depth, _markov_scope,
+    _dim_to_id, _dim_to_symbol. Conditioning and lifting: is_observed, was_observed, obs, prior. is_auxiliary: a guide's
+    site that the model does not have. baseline: control variates of TraceGraph_ELBO. _deterministic: a recorded value
+    without density. _do_not_trace: `trace` leaves the site out.
     """
 
     enumerate: str

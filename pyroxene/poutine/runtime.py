@@ -161,7 +161,7 @@ class _DimAllocator:
 _DIM_ALLOCATOR = _DimAllocator()
 
 
-class share_subsamples:  # noqa: N801 (a context manager)
+class share_subsamples:
     """Draw each subsampling plate's indices once inside this block, whoever enters the plate, and however often.
 
     An estimator of the ELBO wraps one step in it, so that model, guide and all particles see one minibatch.

@@ -20,8 +20,8 @@ def _make_handler(
         msngr_cls: called with everything but `fn`.
         module: the module that the function says it comes from.
 
-    The function `handler(fn, *args, **kwargs)` returns `fn` wrapped; without `fn` it returns the handler itself, for use
-    as a context manager or decorator.
+    The function `handler(fn, *args, **kwargs)` returns `fn` wrapped; without `fn` it returns the handler itself, for
+    use as a context manager or decorator.
     """
 
     def decorate(described: Callable[..., Any]) -> Callable[..., Any]:
@@ -32,7 +32,7 @@ def _make_handler(
                     f"the first argument of {described.__name__} is not callable, did you mean to pass it by keyword?",
                     expected="a model to wrap",
                     got=fn,
-                    hint=f"with poutine.{described.__name__}(name=value): ..., or poutine.{described.__name__}(model, ...)",
+                    hint=f"with {described.__name__}(name=value): ..., or {described.__name__}(model, name=value)",
                 )
             messenger = msngr_cls(*args, **kwargs)
             return messenger if fn is None else messenger(fn)

@@ -225,8 +225,8 @@ def _move(value: torch.Tensor, dim: int, batch_dim: int, event_dim: int) -> torc
 class MarkovMessenger(ReentrantMessenger):
     """Records that a loop's round depends on the last few only; final. See `markov`.
 
-    Sites inside carry `infer["_markov_depth"]`, the number of markov contexts around them, and `infer["_markov_scope"]`,
-    which maps the name of each site that they may depend on to the number of contexts that let them.
+    Sites inside carry `infer["_markov_depth"]`, the number of markov contexts around them, and
+    `infer["_markov_scope"]`: the name of each site that they may depend on -> the number of contexts that let them.
     """
 
     def __init__(self, history: int = 1, keep: bool = False, dim: int | None = None, name: str | None = None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -130,7 +130,7 @@ class _Subsample(Distribution):
         self.subsample_size = subsample_size
         self.device = "cuda" if use_cuda and device is None else device
 
-    def sample(self, sample_shape: torch.Size = torch.Size()) -> torch.Tensor:
+    def sample(self, sample_shape: Sequence[int] = ()) -> torch.Tensor:
         """Return indices, shape (subsample_size,)."""
         if sample_shape:
             raise UsageError("a plate's indices are drawn one set at a time", got=sample_shape)
@@ -245,7 +245,7 @@ def _as_tensor(indices: Any) -> torch.Tensor:
 
 
 def _indices(name: str, size: Any, subsample_size: Any, given: Any, use_cuda: bool | None, device: Any) -> Any:
-    """Return a plate's indices: given or drawn, unless a handler decides; a sample site that is named like the plate."""
+    """Return a plate's indices, given or drawn, unless a handler decides; they are a site named like the plate."""
     msg = new_message("sample", name, _Subsample(size, subsample_size, use_cuda, device))
     if given is not None:
         msg["value"] = tensor = _as_tensor(given)
@@ -311,7 +311,7 @@ class BroadcastMessenger(Messenger):
                     plate=frame.name,
                     source=msg.get("source"),
                     expected=f"batch_shape[{dim}] = {size} or 1",
-                    got=f"{have}, of batch_shape {tuple(shape)} and event_shape {tuple(getattr(fn, 'event_shape', ()))}",
+                    got=f"{have}, of batch_shape {tuple(shape)}, event_shape {tuple(getattr(fn, 'event_shape', ()))}",
                     hint="give the plate the data's size or another dim, or declare the dimension with .to_event(1)",
                 )
             if target is None:

@@ -143,7 +143,10 @@ def _distribution_error(error: ValueError) -> PyroxeneError:
     expected = text.partition("satisfy the constraint ")[2].partition(", but found")[0] or None
     got = " ".join(text.partition("found invalid values:")[2].split()) or None
     if got is not None and "nan" in got:
-        hint = "a NaN was computed before this statement: look for log or sqrt of negative numbers, 0/0, or a too high learning rate"
+        hint = (
+            "a NaN was computed before this statement: look for log or sqrt of negative numbers, 0/0, or a too high "
+            "learning rate"
+        )
     elif expected is not None and "GreaterThan" in expected:
         hint = "pass it through exp() or softplus(), or declare the param with constraint=constraints.positive"
     else:

@@ -11,11 +11,12 @@ import torch
 
 from pyroxene.distributions import Delta
 from pyroxene.distributions.distribution import Distribution
-from pyroxene.errors import UsageError
+from pyroxene.errors import ShapeError, UsageError
 from pyroxene.params import user_param_name
 from pyroxene.poutine.handlers._make import _make_handler
 from pyroxene.poutine.message import Message
 from pyroxene.poutine.messenger import Messenger
+from pyroxene.poutine.trace_struct import site_is_subsample
 
 __all__ = [
     "EqualizeMessenger",
@@ -40,8 +41,7 @@ class LiftMessenger(Messenger):
                 "lift takes a prior", expected="a distribution, a callable, or a dict of them by param name", got=prior
             )
         self.prior = prior
-        self._values: dict[str, Any] = {}
-        self._used: set[str] = set()
+        self._reset()
 
     def __enter__(self) -> LiftMessenger:
         self._reset()
@@ -56,8 +56,9 @@ class LiftMessenger(Messenger):
         super().__exit__(*exc)
 
     def _reset(self) -> None:
-        self._values = {}
-        self._used = set()
+        self._values: dict[str, Any] = {}
+        self._lifted: set[str] = set()
+        self._used: set[str] = set()
 
     def _pyro_param(self, msg: Message) -> None:
         prior: Any = self.prior
@@ -68,32 +69,25 @@ class LiftMessenger(Messenger):
                 return
             self._used.add(name)
             prior = prior[name]
-        if isinstance(prior, Distribution):
-            msg["args"] = ()
-        else:  # a stochastic function of the parameter's arguments without its name
-            msg["args"] = msg["args"][1:]
-        msg["kwargs"] = {}
         msg["fn"] = prior
+        if isinstance(prior, Distribution):
+            msg["args"], msg["kwargs"] = (), {}
+        else:  # a stochastic function of what the statement was given, without the name
+            msg["args"] = msg["args"][1:]
+            if prior is self.prior:  # one for all parameters: it makes the sample statements that count
+                msg["stop"] = True
+                return
         msg["type"] = "sample"
         msg["infer"] = {}
-        msg["is_observed"] = False
         if msg["name"] in self._values:  # a parameter that is read twice is one random variable
             msg["value"] = self._values[msg["name"]]
             msg["done"] = True
             msg["infer"]["_do_not_trace"] = True
+        self._lifted.add(msg["name"])
 
     def _pyro_post_sample(self, msg: Message) -> None:
-        self._keep(msg)
-
-    def _postprocess_message(self, msg: Message) -> None:
-        self._keep(msg)
-
-    def _keep(self, msg: Message) -> None:
-        name = msg["name"]
-        if msg["type"] == "sample" and (
-            not isinstance(self.prior, Mapping) or {name, user_param_name(name)} & self._used
-        ):
-            self._values.setdefault(name, msg["value"])
+        if msg["name"] in self._lifted:
+            self._values[msg["name"]] = msg["value"]
 
 
 class ReparamMessenger(Messenger):
@@ -120,42 +114,37 @@ class ReparamMessenger(Messenger):
         return self.config(msg)
 
     def _pyro_sample(self, msg: Message) -> None:
-        if type(msg["fn"]).__name__ == "_Subsample":
+        if site_is_subsample(msg):
             return
         strategy = self._choose(msg)
         if strategy is None:
             return
+        name, fn, value, is_observed = msg["name"], msg["fn"], msg["value"], msg["is_observed"]
         strategy.args_kwargs = self._args_kwargs
         try:
             if hasattr(strategy, "apply"):
-                new = strategy.apply(
-                    {"name": msg["name"], "fn": msg["fn"], "value": msg["value"], "is_observed": msg["is_observed"]}
-                )
-                fn, value, is_observed = new["fn"], new["value"], new["is_observed"]
+                new = strategy.apply({"name": name, "fn": fn, "value": value, "is_observed": is_observed})
             else:  # the older form: a callable of (name, fn, obs)
-                fn, value = strategy(msg["name"], msg["fn"], msg["value"])
-                is_observed = msg["is_observed"]
-                if value is not None and not is_observed:
-                    event_dim = getattr(fn, "event_dim", 0)
-                    fn, is_observed = Delta(value, event_dim=event_dim).mask(False), True
-                    msg["infer"]["_deterministic"] = True
+                new_fn, new_value = strategy(name, fn, value)
+                new = {"fn": new_fn, "value": new_value, "is_observed": new_value is not None}
         finally:
             strategy.args_kwargs = None
-        if is_observed and not msg["is_observed"]:
-            msg["infer"]["_deterministic"] = True
-        if value is not None and value is not msg["value"]:
-            self._check_shape(msg, fn, value)
-        msg["fn"], msg["value"], msg["is_observed"] = fn, value, is_observed
+        msg["fn"], msg["value"], msg["is_observed"] = new["fn"], new["value"], new["is_observed"]
+        if msg["value"] is not value and isinstance(msg["value"], torch.Tensor):
+            self._check_shape(msg, fn)
 
     @staticmethod
-    def _check_shape(msg: Message, fn: Any, value: torch.Tensor) -> None:
-        wanted = msg["fn"].shape() if hasattr(msg["fn"], "shape") else None
-        if wanted is not None and len(value.shape) < len(wanted) - len(msg["fn"].batch_shape):
-            raise UsageError(
+    def _check_shape(msg: Message, fn: Any) -> None:
+        """Refuse a value that would not fit where the site's value is used."""
+        event_shape, shape = getattr(fn, "event_shape", ()), msg["value"].shape
+        if shape[len(shape) - len(event_shape) :] != torch.Size(event_shape) or len(shape) < len(event_shape):
+            raise ShapeError(
                 f"the reparametrisation of site '{msg['name']}' made a value of another shape",
                 site=msg["name"],
-                expected=wanted,
-                got=value.shape,
+                source=msg.get("source"),
+                expected=f"event_shape {tuple(event_shape)}",
+                got=f"shape {tuple(shape)}",
+                hint="return a value of the shape that the original distribution draws",
             )
 
 
@@ -253,8 +242,8 @@ def reparam(fn: Callable[..., Any], config: Any) -> Any:
     Args:
         fn: a model.
         config: reparametrisations by site name, or a function from a site to one or None. A reparametrisation has a
-            method `apply({"name", "fn", "value", "is_observed"})` that may make sample statements of its own and returns
-            such a dict.
+            method `apply({"name", "fn", "value", "is_observed"})` that may make sample statements of its own and
+            returns such a dict.
 
     Source: M. I. Gorinova, D. Moore, M. D. Hoffman (2019), Automatic reparameterisation of probabilistic programs.
     """
