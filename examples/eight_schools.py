@@ -80,7 +80,7 @@ def figure_prior(folder: Path, num_samples: int) -> Path:
     draws = Predictive(model, num_samples=num_samples)(STANDARD_ERROR)["y"]
     figure, axis = plt.subplots(figsize=(7.2, 3.6))
     low, high = -75.0, 75.0
-    for column, school in enumerate(SCHOOLS):
+    for column in range(len(SCHOOLS)):
         inside = draws[:, column]
         quartiles = inside.quantile(torch.tensor([0.05, 0.25, 0.75, 0.95])).tolist()
         axis.plot([column, column], quartiles[::3], color=GREY, lw=2, solid_capstyle="round")

@@ -257,7 +257,8 @@ def main() -> None:
     for name, latent in draws.items():
         for where, slope in slopes(latent).items():
             print(
-                f"  {name:<22} {where:<16} {slope.mean():7.3f} ± {slope.std():.3f}   P(slope > 0) = {(slope > 0).float().mean():.2f}"
+                f"  {name:<22} {where:<16} {slope.mean():7.3f} ± {slope.std():.3f}"
+                f"   P(slope > 0) = {(slope > 0).float().mean():.2f}"
             )
 
     figures += [

@@ -90,7 +90,7 @@ def user_source_of(error: BaseException) -> Source | None:
 
 
 def site_named_at(source: Source | None) -> str | None:
-    """Read the name of the sample or param statement that stands at, or just above, a line; None where it is computed."""
+    """Read the name of the sample or param statement at, or just above, a line; None where it is computed."""
     if source is None:
         return None
     for line in range(source[1], max(source[1] - 4, 0), -1):

@@ -12,7 +12,7 @@ from torch.distributions.constraints import Constraint
 
 from pyroxene import settings
 from pyroxene.distributions import Delta, Unit, constraints
-from pyroxene.errors import MissingParamError, NotCallableError, SiteError, UsageError, user_source
+from pyroxene.errors import MissingParamError, NotCallableError, SiteError, UnsupportedError, UsageError, user_source
 from pyroxene.params import clear_param_store, get_param_store, param_with_module_name
 from pyroxene.params.param_store import ParamStoreDict
 from pyroxene.poutine.handlers import PlateMessenger, condition, do, markov, mask
@@ -48,7 +48,7 @@ def _read_param(name: str, *args: Any, constraint: Constraint = constraints.real
         return _STORE[name]
     except KeyError:
         raise MissingParamError(
-            name,
+            f"param '{name}' is not in the store",
             site=name,
             expected=f"a parameter in the store; it holds {sorted(_STORE) or 'none'}",
             got="no value and no initial value",
@@ -105,10 +105,12 @@ def sample(
     Args:
         name: its name; unique in a run.
         fn: a distribution, or a callable of `args` and `kwargs` that draws.
+        *args: arguments of `fn`.
         obs: data: the variable is observed at this value, of shape batch_shape + event_shape.
         obs_mask: which batch elements of `obs` are data, a bool or a bool tensor of the batch shape; the others are
             latent.
         infer: entries for inference; see `poutine.message.InferDict`.
+        **kwargs: keyword arguments of `fn`.
 
     Returns:
         the value, shape (sample_shape +) batch_shape + event_shape.
@@ -122,26 +124,6 @@ def sample(
         >>> sample("x", dist.Normal(torch.zeros(3), 1.0)).shape
         torch.Size([3])
     """
-    if not handlers_in_force():
-        if obs is not None and (infer is None or not infer.get("_deterministic")):
-            warnings.warn(f"trying to observe a value outside of inference at {name}", RuntimeWarning, stacklevel=2)
-        if obs is not None and obs_mask is None:
-            return obs
-        if obs_mask is None:
-            _check_callable(name, fn)
-            return fn(*args, **kwargs)
-    if obs_mask is not None:
-        return _sample_partly_observed(name, fn, obs, obs_mask, infer)
-    infer = {} if infer is None else infer.copy()
-    is_observed = obs is not None and infer.pop("is_observed", True)
-    msg = new_message("sample", name, fn, args, kwargs, obs, is_observed, infer)
-    msg["source"] = user_source(2)
-    if not callable(fn):
-        _check_callable(name, fn)
-    return apply_stack(msg)["value"]
-
-
-def _check_callable(name: str, fn: Any) -> None:
     if not callable(fn):
         raise NotCallableError(
             f"'{type(fn).__name__}' object is not callable: site '{name}' needs a distribution",
@@ -150,6 +132,19 @@ def _check_callable(name: str, fn: Any) -> None:
             got=fn,
             hint=f"sample({name!r}, dist.Delta(value)), or deterministic({name!r}, value) for a computed value",
         )
+    if obs_mask is not None:
+        return _sample_partly_observed(name, fn, obs, obs_mask, infer)
+    if not handlers_in_force():
+        if obs is None:
+            return fn(*args, **kwargs)
+        if infer is None or not infer.get("_deterministic"):
+            warnings.warn(f"trying to observe a value outside of inference at {name}", RuntimeWarning, stacklevel=2)
+        return obs
+    infer = {} if infer is None else infer.copy()
+    is_observed = infer.pop("is_observed", obs is not None)
+    msg = new_message("sample", name, fn, args, kwargs, obs, is_observed, infer)
+    msg["source"] = user_source(2)
+    return apply_stack(msg)["value"]
 
 
 def _sample_partly_observed(name: str, fn: Any, obs: Any, obs_mask: Any, infer: Any) -> torch.Tensor:
@@ -174,18 +169,18 @@ def _sample_partly_observed(name: str, fn: Any, obs: Any, obs_mask: Any, infer: 
 
 
 def _neutral(fn: Any, obs: Any, obs_mask: Any) -> Any:
-    """Fill the entries of data that are masked out, which may be NaN, with values inside the support."""
-    if isinstance(obs_mask, bool):
+    """Fill the events of data that are masked out, which may be NaN, with one inside the support."""
+    if isinstance(obs_mask, bool) or not obs.is_floating_point():
         return obs
     inside = obs_mask.reshape(obs_mask.shape + (1,) * fn.event_dim)
-    if obs.is_floating_point() and bool((obs.isnan() & ~inside).any()):
-        known = obs[inside.expand(obs.shape)]
-        filler = known[0] if known.numel() else obs.new_zeros(())
-        return torch.where(inside, obs, filler)
-    return obs
+    if not bool((obs.isnan() & ~inside).any()):
+        return obs
+    known = obs[obs_mask.expand(obs.shape[: obs.dim() - fn.event_dim])]
+    with torch.no_grad():
+        return torch.where(inside, obs, known[0] if len(known) else fn.sample())
 
 
-class plate(PlateMessenger):  # noqa: N801 (Pyro's name)
+class plate(PlateMessenger):
     """Declares conditional independence: a batch dimension (`with plate(...)`) or a loop (`for i in plate(...)`).
 
     Args:
@@ -333,8 +328,16 @@ def module(name: str, nn_module: torch.nn.Module, update_module_params: bool = F
         the module.
 
     Raises:
-        UsageError: a parameter of the module is `None` in the place of a tensor, or `nn_module` is no module.
+        UsageError: `nn_module` is no module; UnsupportedError where it is a class.
     """
+    if isinstance(nn_module, type):
+        raise UnsupportedError(
+            "module registers an instance, not a class",
+            site=name,
+            expected="torch.nn.Module",
+            got=nn_module,
+            hint=f"module({name!r}, {nn_module.__name__}(...))",
+        )
     if not isinstance(nn_module, torch.nn.Module):
         raise UsageError(
             "module registers a torch module",

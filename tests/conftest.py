@@ -1,4 +1,4 @@
-"""What every test stands on: one thread, a seed, an empty parameter store before it, an empty stack of handlers after it."""
+"""What every test stands on: one thread, a seed, an empty parameter store, no handler left behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pyro's interface: every name of tiers A and B in what stands, with its parameters by name, and a test that uses it."""
+"""Pyro's interface: every name of tiers A and B in what stands, its parameters, and a test that uses it."""
 
 from __future__ import annotations
 

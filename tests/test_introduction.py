@@ -24,7 +24,8 @@ QUOTED = {
     "import pyro.distributions.constraints as constraints",
 }
 CODE = re.compile(
-    r"^(import |from |def |with |for |if |return |loss|losses|adam|elbo|svi|auto_guide|pyro\.|plt\.|sns\.|fig|ax\[|df|data =|DATA_URL|"
+    r"^(import |from |def |with |for |if |return |loss|losses|adam|elbo|svi|auto_guide|pyro\.|plt\.|sns\.|fig|ax\[|df|"
+    r"data =|DATA_URL|"
     r"african|non_african|predictions|\w+ = pyro\.|print\(|logging|mean = |y=|ax=|ylabel=|title=|constraint=|\")"
 )
 

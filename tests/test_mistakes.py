@@ -59,7 +59,7 @@ def loss(model, guide=empty_guide, *args, **kwargs):
     return Trace_ELBO().loss(model, guide, *args, **kwargs)
 
 
-# shapes and plates -------------------------------------------------------------------------------------------------------
+# shapes and plates --------------------------------------------------------------------------------------------------
 
 
 @mistake(ValueError, site="y", says=("log_prob of shape [3]", "plate"))
@@ -191,7 +191,7 @@ def plate_stack_from_the_left():
         pass
 
 
-# names ------------------------------------------------------------------------------------------------------------------
+# names --------------------------------------------------------------------------------------------------------------
 
 
 @mistake(RuntimeError, site="x", says=("Multiple sample sites named 'x'", "again"))
@@ -212,7 +212,7 @@ def one_name_for_a_parameter_and_a_variable():
     loss(model, model)
 
 
-# values -----------------------------------------------------------------------------------------------------------------
+# values -------------------------------------------------------------------------------------------------------------
 
 
 @mistake(ValueError, site="y", says=("support", "-1"))
@@ -310,7 +310,7 @@ def observation_mask_of_numbers():
     ).get_trace()
 
 
-# model and guide -----------------------------------------------------------------------------------------------------------
+# model and guide ----------------------------------------------------------------------------------------------------
 
 
 def two_sites():
@@ -394,7 +394,7 @@ def initial_value_of_another_shape():
     AutoNormal(model, init_loc_fn=init_to_value(values={"z": torch.zeros(3)}))()
 
 
-# parameters -------------------------------------------------------------------------------------------------------------
+# parameters ---------------------------------------------------------------------------------------------------------
 
 
 @mistake(ValueError, says=("'w'", "another shape", "(3,)", "clear_param_store"))
@@ -429,7 +429,7 @@ def module_that_is_none():
     pyro.module("not_a_module", lambda x: x)
 
 
-# handlers, algorithms, options --------------------------------------------------------------------------------------------
+# handlers, algorithms, options --------------------------------------------------------------------------------------
 
 
 @mistake(ValueError, says=("not callable", "by keyword"))

@@ -86,7 +86,7 @@ def init_to_median(
     Args:
         site: a sample site; None returns the strategy with its options.
         num_samples: how many draws.
-        fallback: the strategy of multivariate sites, and where the distribution cannot be drawn from; None raises there.
+        fallback: the strategy of multivariate sites, and where nothing can be drawn; None raises there.
     """
     if site is None:
         return functools.partial(init_to_median, num_samples=num_samples, fallback=fallback)

@@ -89,7 +89,7 @@ def _expected_shape(site: Any) -> list[int]:
             expected[:0] = [1] * (-dim - len(expected))
         if expected[dim] != 1:
             raise ShapeError(
-                f"at site \"{site['name']}\" within plate(\"{frame.name}\", dim={dim}): two plates want dim {dim}",
+                f'at site "{site["name"]}" within plate("{frame.name}", dim={dim}): two plates want dim {dim}',
                 site=site["name"],
                 plate=frame.name,
                 source=site.get("source"),
@@ -117,7 +117,7 @@ def check_site_shape(site: Any, max_plate_nesting: float) -> None:
         return
     if len(expected) > max_plate_nesting:
         raise ShapeError(
-            f"at site \"{site['name']}\", plate stack overflow",
+            f'at site "{site["name"]}", plate stack overflow',
             site=site["name"],
             source=site.get("source"),
             expected=f"at most max_plate_nesting={max_plate_nesting} plate dimensions",
@@ -134,11 +134,12 @@ def check_site_shape(site: Any, max_plate_nesting: float) -> None:
 def _raise_log_prob_shape(site: Any, expected: list[int], actual: list[int]) -> None:
     plates = [frame.name for frame in site["cond_indep_stack"]]
     raise ShapeError(
-        f"at site \"{site['name']}\", invalid log_prob shape: a batch dimension is not declared by a plate",
+        f'at site "{site["name"]}", invalid log_prob shape: a batch dimension is not declared by a plate',
         site=site["name"],
         plate=plates[-1] if plates else None,
         source=site.get("source"),
-        expected=f"log_prob of shape {expected}" + (f", from the plates {plates}" if plates else ", as no plate is around it"),
+        expected=f"log_prob of shape {expected}"
+        + (f", from the plates {plates}" if plates else ", as no plate is around it"),
         got=f"log_prob of shape {actual}; batch_shape {tuple(getattr(site['fn'], 'batch_shape', ()))}, "
         f"event_shape {tuple(getattr(site['fn'], 'event_shape', ()))}, value of shape {tuple(site['value'].shape)}",
         hint=f"put it inside `with pyroxene.plate('name', {actual[-1] if actual else 1}):` where its elements are independent; "

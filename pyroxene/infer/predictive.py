@@ -79,7 +79,9 @@ class _Plan:
         """Run the model once for each draw."""
         collected: dict[str, list[Any]] = {name: [] for name in self.shapes}
         for i in range(num_samples):
-            run = trace(condition(self.model, data={k: v[i] for k, v in given.items()})).get_trace(*self.args, **self.kwargs)
+            run = trace(condition(self.model, data={k: v[i] for k, v in given.items()})).get_trace(
+                *self.args, **self.kwargs
+            )
             for name in collected:
                 collected[name].append(run.nodes[name]["value"])
         result: dict[str, Any] = {}
@@ -229,7 +231,9 @@ class Predictive(torch.nn.Module):
             return plan.one_by_one(given, self.num_samples)
         size = self.num_samples if self.batch_size is None else self.batch_size
         parts = [
-            plan.all_at_once({k: v[start : start + size] for k, v in given.items()}, min(size, self.num_samples - start))
+            plan.all_at_once(
+                {k: v[start : start + size] for k, v in given.items()}, min(size, self.num_samples - start)
+            )
             for start in range(0, self.num_samples, size)
         ]
         return {name: _join([part[name] for part in parts]) for name in parts[0]}
@@ -272,5 +276,3 @@ def _join(parts: list[Any]) -> Any:
     if len(parts) == 1:
         return parts[0]
     return torch.cat(parts) if isinstance(parts[0], torch.Tensor) else parts
-
-

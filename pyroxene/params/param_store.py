@@ -15,7 +15,7 @@ from torch.distributions.constraints import Constraint
 from pyroxene.distributions import constraints
 from pyroxene.distributions.transforms import transform_to
 from pyroxene.errors import ParamStoreError, describe
-from pyroxene.params.checkpoint import load_state, save_state, same_constraint
+from pyroxene.params.checkpoint import load_state, same_constraint, save_state
 
 __all__ = ["ParamStoreDict", "StateDict", "clear_param_store", "get_param_store"]
 

@@ -58,15 +58,17 @@ def test_importing_is_light():
 def test_importing_changes_nothing_of_torch_s():
     printed = python(
         """
-import inspect, torch, torch.distributions as d, torch.distributions.transforms as t, torch.distributions.constraints as c
+import inspect, torch
+import torch.distributions as d, torch.distributions.transforms as t, torch.distributions.constraints as c
 import torch.optim, torch.nn
 def picture():
     found = {}
     for module in (d, t, c, torch.optim, torch.nn, torch.distributions.kl):
         for name, thing in vars(module).items():
             if inspect.isclass(thing):
-                found.update({(thing.__module__, thing.__qualname__, key): id(value) for key, value in vars(thing).items()
-                              if not key.startswith("_abc") and key not in ("__doc__", "__weakref__", "__dict__")})
+                for key, value in vars(thing).items():
+                    if not key.startswith("_abc") and key not in ("__doc__", "__weakref__", "__dict__"):
+                        found[thing.__module__, thing.__qualname__, key] = id(value)
     return found, torch.get_default_dtype(), torch.get_rng_state().tolist(), d.Distribution._validate_args
 before = picture()
 import pyroxene

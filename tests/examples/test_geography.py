@@ -93,7 +93,7 @@ def test_a_quick_run_prints_and_draws(study, shared, run_main, assert_figures, t
 def test_data_are_looked_for_in_order_and_checked(study, shared, tmp_path, monkeypatch):
     monkeypatch.setenv("PYROXENE_DATA_DIR", str(shared / "data"))
     assert len(study.load_rugged().country) == 170
-    with pytest.raises(DataError, match="--data names a folder without rugged_data.csv"):
+    with pytest.raises(DataError, match=r"--data names a folder without rugged_data\.csv"):
         study.load_rugged(tmp_path)
     text = (shared / "data" / "rugged_data.csv").read_text()
     (tmp_path / "rugged_data.csv").write_text(text.replace("Algeria", "Algeria", 1).rsplit("\n", 3)[0])
@@ -115,7 +115,7 @@ def test_the_cache_and_being_offline(study, shared, tmp_path, monkeypatch):
         raise urllib.error.URLError("no network")
 
     monkeypatch.setattr(urllib.request, "urlopen", offline)
-    with pytest.raises(DataError, match="cannot be downloaded.*no network") as caught:
+    with pytest.raises(DataError, match=r"cannot be downloaded.*no network") as caught:
         study.load_rugged()
     assert "PYROXENE_DATA_DIR" in str(caught.value)
     assert not list((tmp_path / "pyroxene" / "data").iterdir())

@@ -161,7 +161,7 @@ class HalfCauchy(torchdist.HalfCauchy, TransformedMixin):
     """
 
     def log_prob(self, value: torch.Tensor) -> torch.Tensor:
-        """Return the log density, in the wider dtype of value and scale (torch casts a float64 value to the scale's)."""
+        """Return the log density, in the wider dtype of value and scale (torch casts to the scale's)."""
         if self._validate_args:
             self._validate_sample(value)
         log_prob = math.log(2 / math.pi) - self.scale.log() - (value / self.scale).square().log1p()

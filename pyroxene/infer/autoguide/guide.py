@@ -138,7 +138,9 @@ class AutoGuide(PyroModule):
             assert master is not None
             master._check_prototype(self.prototype_trace)
         frames = (frame for _, site in self._latent_sites() for frame in site["cond_indep_stack"] if frame.vectorized)
-        self._prototype_frames = {frame.name: frame for frame in frames}  # plates of data alone are the model's business
+        self._prototype_frames = {
+            frame.name: frame for frame in frames
+        }  # plates of data alone are the model's business
         self._subsample_sizes = {
             name: frame.size for name, frame in self._prototype_frames.items() if name in structure.subsampled
         }
@@ -193,7 +195,10 @@ class AutoGuideList(AutoGuide, nn.ModuleList):
             mine = getattr(part_site["fn"], "batch_shape", None)
             if shape != mine:
                 raise GuideError(
-                    f"a part of the guide sees site '{name}' at another batch shape", site=name, expected=shape, got=mine
+                    f"a part of the guide sees site '{name}' at another batch shape",
+                    site=name,
+                    expected=shape,
+                    got=mine,
                 )
 
     def _update_master(self, master_ref: weakref.ref[AutoGuideList]) -> None:

@@ -105,7 +105,9 @@ class AutoNormal(AutoGuide):
     @torch.no_grad()
     def median(self, *args: Any, **kwargs: Any) -> TensorDict:
         """Return the medians on the supports by site name."""
-        return {name: self._slots[name].transform(self._get_loc_and_scale(name)[0]) for name in self._ready(args, kwargs)}
+        return {
+            name: self._slots[name].transform(self._get_loc_and_scale(name)[0]) for name in self._ready(args, kwargs)
+        }
 
     @torch.no_grad()
     def quantiles(self, quantiles: Iterable[float], *args: Any, **kwargs: Any) -> TensorDict:

@@ -83,7 +83,10 @@ class ELBO(metaclass=ABCMeta):
             max_plate_nesting = max_iarange_nesting
         if not isinstance(num_particles, int) or num_particles < 1:
             raise UsageError(
-                "an ELBO averages over particles", expected="num_particles >= 1", got=num_particles, hint="num_particles=1"
+                "an ELBO averages over particles",
+                expected="num_particles >= 1",
+                got=num_particles,
+                hint="num_particles=1",
             )
         self.num_particles = num_particles
         self.max_plate_nesting = max_plate_nesting
@@ -103,7 +106,9 @@ class ELBO(metaclass=ABCMeta):
     # what an estimator defines ---------------------------------------------------------------------------------------
 
     @abstractmethod
-    def _get_trace(self, model: Model, guide: Model, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Trace, Trace]:
+    def _get_trace(
+        self, model: Model, guide: Model, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Trace, Trace]:
         """Return one particle: the model's run along the guide's run."""
 
     @abstractmethod

@@ -39,7 +39,9 @@ class TraceMeanField_ELBO(ELBO):
         GuideError: a guide site has no reparametrised draw.
     """
 
-    def _get_trace(self, model: Model, guide: Model, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Trace, Trace]:
+    def _get_trace(
+        self, model: Model, guide: Model, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Trace, Trace]:
         model_trace, guide_trace = get_importance_trace("flat", self.max_plate_nesting, model, guide, args, kwargs)
         if is_validation_enabled():
             _check_mean_field(model_trace, guide_trace)

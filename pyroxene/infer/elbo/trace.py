@@ -43,7 +43,9 @@ class Trace_ELBO(ELBO):
         0.0
     """
 
-    def _get_trace(self, model: Model, guide: Model, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Trace, Trace]:
+    def _get_trace(
+        self, model: Model, guide: Model, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Trace, Trace]:
         return get_importance_trace("flat", self.max_plate_nesting, model, guide, args, kwargs)
 
     def _particle(self, model_trace: Trace, guide_trace: Trace) -> tuple[Any, Any]:

@@ -123,7 +123,9 @@ class TraceGraph_ELBO(ELBO):
     A. Mnih, K. Gregor (2014), Neural variational inference and learning in belief networks.
     """
 
-    def _get_trace(self, model: Model, guide: Model, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Trace, Trace]:
+    def _get_trace(
+        self, model: Model, guide: Model, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Trace, Trace]:
         with TrackNonReparam():
             return get_importance_trace("flat", self.max_plate_nesting, model, guide, args, kwargs)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from pyroxene.errors import UsageError
+from pyroxene.errors import OptionError, UsageError
 from pyroxene.poutine.handlers._make import _make_handler
 from pyroxene.poutine.message import Message
 from pyroxene.poutine.messenger import Messenger
@@ -21,7 +21,7 @@ class ScaleMessenger(Messenger):
     def __init__(self, scale: float | torch.Tensor) -> None:
         super().__init__()
         if not isinstance(scale, torch.Tensor) and not isinstance(scale, (int, float)):
-            raise UsageError("scale takes a number or a tensor", expected="scale > 0", got=scale)
+            raise OptionError("scale takes a number or a tensor", expected="scale > 0", got=scale, hint="scale=2.0")
         if not bool((torch.as_tensor(scale) > 0).all()):
             raise UsageError(
                 "scale must be positive",
