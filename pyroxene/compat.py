@@ -35,6 +35,7 @@ _DEEP_PATHS: dict[str, dict[str, str]] = {
     "poutine.enum_messenger": {"poutine.handlers.enumeration": "EnumMessenger enumerate_site"},
     "poutine.equalize_messenger": {"poutine.handlers.rewrite": "EqualizeMessenger"},
     "poutine.escape_messenger": {"poutine.handlers.visibility": "EscapeMessenger"},
+    "poutine.guide": {"poutine.handlers.guide": "GuideMessenger"},
     "poutine.indep_messenger": {"poutine.message": "CondIndepStackFrame", "poutine.handlers.plates": "IndepMessenger"},
     "poutine.infer_config_messenger": {"poutine.handlers.rewrite": "InferConfigMessenger"},
     "poutine.lift_messenger": {"poutine.handlers.rewrite": "LiftMessenger"},

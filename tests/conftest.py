@@ -14,6 +14,8 @@ import torch
 
 torch.set_num_threads(1)
 
+collect_ignore = ["introduction.py"]  # a program, run by test_introduction.py
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 

@@ -176,7 +176,7 @@ def model_and_guide_subsample_differently():
     loss(model, guide)
 
 
-@mistake(ValueError, site="scale", plate="p", says=("size 10 or 4", "event_dim"))
+@mistake(ValueError, site="scale", plate="p", says=("size 10", "event_dim"))
 def parameter_that_does_not_fit_its_plate():
     def guide():
         with pyro.plate("p", 10, subsample_size=4):

@@ -73,7 +73,7 @@ def unpack(value: torch.Tensor | float | bool, symbol_to_dim: Mapping[str, int])
     return value.permute([i for _, i in where]).reshape(shape)
 
 
-def broadcast_all(*values: torch.Tensor, **kwargs: str | None) -> tuple[torch.Tensor, ...]:
+def broadcast_all(*values: torch.Tensor, dims: str | None = None) -> tuple[torch.Tensor, ...]:
     """Expand packed tensors against each other.
 
     Args:
@@ -81,7 +81,7 @@ def broadcast_all(*values: torch.Tensor, **kwargs: str | None) -> tuple[torch.Te
         dims: the symbols of the result in order; all symbols, sorted, where it is left out.
     """
     sizes = {s: value.size(i) for value in values for i, s in enumerate(_dims(value))}
-    dims = kwargs.get("dims") or "".join(sorted(sizes))
+    dims = "".join(sorted(sizes)) if dims is None else dims
     shape = [sizes[s] for s in dims]
     result = []
     for value in values:

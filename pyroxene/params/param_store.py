@@ -14,7 +14,7 @@ from torch.distributions.constraints import Constraint
 
 from pyroxene.distributions import constraints
 from pyroxene.distributions.transforms import transform_to
-from pyroxene.errors import ParamStoreError, describe
+from pyroxene.errors import ParamStoreError, UsageError, describe
 from pyroxene.params.checkpoint import load_state, same_constraint, save_state
 
 __all__ = ["ParamStoreDict", "StateDict", "clear_param_store", "get_param_store"]
@@ -39,20 +39,22 @@ class _Scope:
         self.names: dict[torch.Tensor, str] = {}
 
     def insert(self, name: str, unconstrained: torch.Tensor, constraint: Constraint) -> None:
-        replaced = self.params.get(name)
-        if replaced is not None:
-            self.names.pop(replaced, None)
+        self._forget_leaf(name)
         self.params[name] = unconstrained  # a name that is known keeps its place in the order
         self.constraints[name] = constraint
-        plain = constraint is constraints.real or constraint is constraints.real_vector
+        plain = isinstance(constraint, type(constraints.real)) or constraint is constraints.real_vector
         self.transforms[name] = None if plain else transform_to(constraint)
         self.names[unconstrained] = name
 
     def remove(self, name: str) -> None:
-        unconstrained = self.params.pop(name, None)
-        if unconstrained is not None:
-            self.names.pop(unconstrained, None)
-            del self.constraints[name], self.transforms[name]
+        if name in self.params:
+            self._forget_leaf(name)
+            del self.params[name], self.constraints[name], self.transforms[name]
+
+    def _forget_leaf(self, name: str) -> None:
+        leaf = self.params.get(name)
+        if leaf is not None and self.names.get(leaf) == name:  # two names may share a leaf
+            del self.names[leaf]
 
     def replace(self, state: StateDict) -> None:
         for name in list(self.params):
@@ -232,6 +234,7 @@ class ParamStoreDict(MutableMapping[str, torch.Tensor]):
                 f"param '{param_name}' is not the tensor to be replaced",
                 expected=describe(old_param),
                 got=describe(scope.params[param_name]),
+                hint=f"old_param=store[{param_name!r}].unconstrained()",
             )
         scope.insert(param_name, new_param, scope.constraints[param_name])
 
@@ -254,10 +257,11 @@ class ParamStoreDict(MutableMapping[str, torch.Tensor]):
     def set_state(self, state: StateDict) -> None:
         """Replace the contents by what `get_state` returned."""
         if not isinstance(state, dict) or set(state) != {"params", "constraints"}:
-            raise ParamStoreError(
+            raise UsageError(
                 "this is no parameter store's state",
                 expected="a dict with the keys 'params' and 'constraints'",
                 got=sorted(state) if isinstance(state, dict) else state,
+                hint="set_state takes what get_state returned; load(filename) reads a file",
             )
         self._scope.replace({**state, "params": {k: _leaf(v) for k, v in state["params"].items()}})
 

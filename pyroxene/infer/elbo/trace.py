@@ -38,9 +38,9 @@ class Trace_ELBO(ELBO):
     Example:
         >>> import torch, pyroxene, pyroxene.distributions as dist
         >>> def model():
-        ...     pyroxene.sample("x", dist.Normal(0.0, 1.0))
-        >>> Trace_ELBO().loss(model, model)
-        0.0
+        ...     pyroxene.sample("x", dist.Normal(0.0, 1.0), obs=torch.tensor(0.0))
+        >>> round(Trace_ELBO().loss(model, lambda: None), 4)
+        0.9189
     """
 
     def _get_trace(
