@@ -42,6 +42,7 @@ _DEEP_PATHS: dict[str, dict[str, str]] = {
     "poutine.markov_messenger": {"poutine.handlers.enumeration": "MarkovMessenger"},
     "poutine.mask_messenger": {"poutine.handlers.weights": "MaskMessenger"},
     "poutine.plate_messenger": {"poutine.handlers.plates": "PlateMessenger block_plate"},
+    "poutine.reentrant_messenger": {"poutine.messenger": "ReentrantMessenger"},
     "poutine.reparam_messenger": {"poutine.handlers.rewrite": "ReparamHandler ReparamMessenger"},
     "poutine.replay_messenger": {"poutine.handlers.values": "ReplayMessenger"},
     "poutine.scale_messenger": {"poutine.handlers.weights": "ScaleMessenger"},

@@ -205,18 +205,6 @@ class plate(PlateMessenger):
         [0, 1, 2]
     """
 
-    def __init__(
-        self,
-        name: str,
-        size: int | None = None,
-        subsample_size: int | None = None,
-        subsample: Any = None,
-        dim: int | None = None,
-        use_cuda: bool | None = None,
-        device: Any = None,
-    ) -> None:
-        super().__init__(name, size, subsample_size, subsample, dim, use_cuda, device)
-
 
 @contextmanager
 def plate_stack(prefix: str, sizes: Sequence[int], rightmost_dim: int = -1) -> Iterator[None]:
