@@ -107,6 +107,13 @@ class Slot:
             return part.reshape(self.shape)
         return part.reshape(torch.broadcast_shapes(self.shape, z.shape[:-1] + (1,) * self.event_dim))
 
+    def to_support(self, unconstrained: torch.Tensor) -> torch.Tensor:
+        """Return the value on the support; the same tensor where the support is unconstrained."""
+        if self.is_identity:
+            return unconstrained
+        value: torch.Tensor = self.transform(unconstrained)
+        return value
+
     def log_jacobian(self, value: torch.Tensor, unconstrained: torch.Tensor) -> torch.Tensor | float:
         """Return log |d value / d unconstrained|, of the site's batch shape; the number 0.0 of an identity."""
         if self.is_identity:
@@ -157,7 +164,7 @@ class Layout:
         Returns:
             values by site name, shape sample_shape + the site's shape.
         """
-        return {slot.name: slot.transform(slot.cut(z)) for slot in self.slots}
+        return {slot.name: slot.to_support(slot.cut(z)) for slot in self.slots}
 
     def constrain_with_log_jacobian(self, z: torch.Tensor) -> tuple[TensorDict, torch.Tensor]:
         """Return the values of one point and log |d values / d z|, a scalar.
@@ -169,7 +176,7 @@ class Layout:
         total = z.new_zeros(())
         for slot in self.slots:
             unconstrained = slot.cut(z)
-            values[slot.name] = value = slot.transform(unconstrained)
+            values[slot.name] = value = slot.to_support(unconstrained)
             if not slot.is_identity:
                 total = total + torch.as_tensor(slot.log_jacobian(value, unconstrained)).sum()
         return values, total

@@ -107,7 +107,7 @@ class Messenger:
 
     def __enter__(self) -> Any:
         handlers = handlers_in_force()
-        if any(handler is self for handler in handlers):
+        if self in handlers:
             raise UsageError(
                 f"a {type(self).__name__} cannot be installed twice at once",
                 expected="an instance that is not active",

@@ -1,6 +1,6 @@
 """The run in progress: which handlers are active, which batch dimensions are taken, and how a message travels.
 
-All of it hangs on one ContextVar with an immutable value, so threads and asynchronous tasks never see each other.
+All of it hangs on context variables with immutable values, so threads and asynchronous tasks never see each other.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Iterator, MutableSequence
 from contextvars import ContextVar, Token
-from typing import Any, NamedTuple, Protocol, overload
+from typing import Any, Protocol, overload
 
 import torch
 
@@ -44,24 +44,22 @@ class Handler(Protocol):
     def _reset(self) -> None: ...
 
 
-class _Run(NamedTuple):
-    handlers: tuple[Handler, ...]  # outermost first
-    dims: tuple[str | None, ...]  # the plate that holds batch dimension -1, -2, ...
-    subsamples: dict[str, tuple[int, torch.Tensor]] | None  # plate -> its size and the indices of this step
-
-
-_RUN: ContextVar[_Run] = ContextVar("pyroxene_run", default=_Run((), (), None))  # noqa: B039 (never mutated)
+_HANDLERS: ContextVar[tuple[Handler, ...]] = ContextVar("pyroxene_handlers", default=())
+"""The active handlers, outermost first."""
+_DIMS: ContextVar[tuple[str | None, ...]] = ContextVar("pyroxene_dims", default=())
+"""The plate that holds batch dimension -1, -2, ..."""
+_SUBSAMPLES: ContextVar[dict[str, tuple[int, torch.Tensor]] | None] = ContextVar("pyroxene_subsamples", default=None)
+"""Plate -> its size and the indices of this step; None where steps do not share them."""
 
 
 def handlers_in_force() -> tuple[Handler, ...]:
     """Return the active handlers, outermost first."""
-    return _RUN.get().handlers
+    return _HANDLERS.get()
 
 
 def set_handlers(handlers: tuple[Handler, ...]) -> None:
     """Replace the active handlers."""
-    run = _RUN.get()
-    _RUN.set(_Run(handlers, run.dims, run.subsamples))
+    _HANDLERS.set(handlers)
 
 
 class _StackView(MutableSequence[Handler]):
@@ -114,17 +112,17 @@ class _DimAllocator:
         Raises:
             PlateError: the dimension is not negative, or another plate holds it.
         """
-        run = _RUN.get()
-        if name in run.dims:
+        dims = _DIMS.get()
+        if name in dims:
             raise PlateError(
                 f"collide: the plate '{name}' is already entered",
                 plate=name,
                 expected="a plate that is not active",
-                got=f"'{name}' at dim {-1 - run.dims.index(name)}",
+                got=f"'{name}' at dim {-1 - dims.index(name)}",
                 hint="give the inner plate a name of its own",
             )
         if dim is None:
-            dim = -1 - (run.dims.index(None) if None in run.dims else len(run.dims))
+            dim = -1 - (dims.index(None) if None in dims else len(dims))
         elif dim >= 0:
             raise PlateError(
                 f"the dim of plate '{name}' is counted from the right and must be negative",
@@ -134,7 +132,7 @@ class _DimAllocator:
                 hint=f"dim={-1 - dim}",
             )
         position = -1 - dim
-        dims = run.dims + (None,) * (position + 1 - len(run.dims))
+        dims += (None,) * (position + 1 - len(dims))
         holder = dims[position]
         if holder is not None:
             raise PlateError(
@@ -144,18 +142,18 @@ class _DimAllocator:
                 got=f"dim {dim} twice",
                 hint=f"give '{name}' another dim, or leave dim out and let it be chosen",
             )
-        _RUN.set(_Run(run.handlers, dims[:position] + (name,) + dims[position + 1 :], run.subsamples))
+        _DIMS.set(dims[:position] + (name,) + dims[position + 1 :])
         return dim
 
     def free(self, name: str, dim: int) -> None:
         """Give a dimension back."""
-        run = _RUN.get()
+        dims = _DIMS.get()
         position = -1 - dim
-        if position < len(run.dims) and run.dims[position] == name:
-            dims = run.dims[:position] + (None,) + run.dims[position + 1 :]
+        if position < len(dims) and dims[position] == name:
+            dims = dims[:position] + (None,) + dims[position + 1 :]
             while dims and dims[-1] is None:
                 dims = dims[:-1]
-            _RUN.set(_Run(run.handlers, dims, run.subsamples))
+            _DIMS.set(dims)
 
 
 _DIM_ALLOCATOR = _DimAllocator()
@@ -175,20 +173,19 @@ class share_subsamples:
         self._isolated = isolated
 
     def __enter__(self) -> share_subsamples:
-        run = _RUN.get()
-        self._token: Token[_Run] | None = None
-        if run.subsamples is None or self._isolated:
-            self._token = _RUN.set(_Run(run.handlers, run.dims, {}))
+        self._token: Token[dict[str, tuple[int, torch.Tensor]] | None] | None = None
+        if self._isolated or _SUBSAMPLES.get() is None:
+            self._token = _SUBSAMPLES.set({})
         return self
 
     def __exit__(self, *exc: object) -> None:
         if self._token is not None:
-            _RUN.reset(self._token)
+            _SUBSAMPLES.reset(self._token)
 
 
 def shared_subsamples() -> dict[str, tuple[int, torch.Tensor]] | None:
     """Return the indices drawn so far in this step by plate name, or None outside `share_subsamples`."""
-    return _RUN.get().subsamples
+    return _SUBSAMPLES.get()
 
 
 class NonlocalExit(Exception):
@@ -269,7 +266,7 @@ def apply_stack(initial_msg: Message) -> Message:
         the same message, with `value` set.
     """
     msg = initial_msg
-    handlers = _RUN.get().handlers
+    handlers = _HANDLERS.get()
     reached = len(handlers)
     while reached:
         reached -= 1
@@ -287,7 +284,7 @@ def apply_stack(initial_msg: Message) -> Message:
 
 def am_i_wrapped() -> bool:
     """Say whether any handler is active."""
-    return bool(_RUN.get().handlers)
+    return bool(_HANDLERS.get())
 
 
 def effectful(fn: Callable[..., Any] | None = None, type: str | None = None) -> Any:

@@ -92,21 +92,24 @@ class Trace:
         Raises:
             DuplicateSiteError: the name is taken, and not by the same parameter.
         """
+        self._record(site_name, kwargs)
+
+    def _record(self, site_name: str, site: Site) -> None:
         first = self.nodes.get(site_name)
-        if first and not kwargs["type"] == first["type"] == "param":
-            kind = kwargs["type"]
+        if first and not site["type"] == first["type"] == "param":
+            kind = site["type"]
             what = f"Multiple {kind} sites named '{site_name}'"
             if first["type"] != kind:
                 what = f"'{site_name}' is a {first['type']} site and now a {kind} site"
             raise DuplicateSiteError(
                 what,
                 site=site_name,
-                source=kwargs.get("source"),
+                source=site.get("source"),
                 expected="one site for each name in a run",
                 got=f"'{site_name}' again" + _place(first, ", first at {0}:{1}"),
                 hint="give each statement its own name; inside a loop f'name_{i}', or a plate",
             )
-        self.nodes[site_name] = kwargs
+        self.nodes[site_name] = site
 
     def add_edge(self, site1: str, site2: str) -> None:
         """Record that `site2` may depend on `site1`."""

@@ -227,15 +227,18 @@ class Normal(torchdist.Normal, TorchDistributionMixin):
     def __init__(
         self, loc: torch.Tensor | float, scale: torch.Tensor | float, validate_args: bool | None = None
     ) -> None:
-        # The commonest case of the commonest distribution: nothing to broadcast, and checks without torch's loop.
-        if (
-            isinstance(loc, torch.Tensor)
-            and isinstance(scale, torch.Tensor)
-            and loc.shape == scale.shape
-            and self.arg_constraints is torchdist.Normal.arg_constraints
-        ):
+        # The commonest cases of the commonest distribution: nothing to broadcast, and checks without torch's loop.
+        if self.arg_constraints is torchdist.Normal.arg_constraints:
             validate = self._validate_args if validate_args is None else validate_args
-            if not validate or (bool((scale > 0).all()) and bool((loc == loc).all())):
+            plain = type(loc) is float and type(scale) is float
+            if plain and (not validate or (scale > 0 and loc == loc)):
+                loc, scale, validate = torch.tensor(loc), torch.tensor(scale), False
+            if (
+                isinstance(loc, torch.Tensor)
+                and isinstance(scale, torch.Tensor)
+                and loc.shape == scale.shape
+                and (not validate or (bool((scale > 0).all()) and bool((loc == loc).all())))
+            ):
                 self.loc, self.scale = loc, scale
                 self._batch_shape, self._event_shape = loc.shape, EMPTY
                 if validate_args is not None:

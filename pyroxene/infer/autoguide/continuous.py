@@ -124,7 +124,7 @@ class AutoContinuous(AutoGuide):
         values: TensorDict = {}
         for (name, site), slot in zip(self._latent_sites(), self.layout.slots, strict=True):
             unconstrained = slot.cut(latent)
-            value = slot.transform(unconstrained)
+            value = slot.to_support(unconstrained)
             log_density: Any = 0.0 if without_density else -slot.log_jacobian(value, unconstrained)
             delta = dist.Delta(value, log_density, slot.value_event_dim, validate_args=False)
             with self._plates_of(site, plates):

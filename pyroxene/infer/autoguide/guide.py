@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -23,6 +23,15 @@ from pyroxene.primitives import plate, sample
 __all__ = ["AutoCallable", "AutoDelta", "AutoGuide", "AutoGuideList"]
 
 Plates = dict[str, AbstractContextManager[Any]]
+_NO_PLATES = nullcontext()
+
+
+@contextmanager
+def _entered(plates: list[AbstractContextManager[Any]]) -> Iterator[None]:
+    with ExitStack() as stack:
+        for each in plates:
+            stack.enter_context(each)
+        yield
 
 
 class AutoGuide(PyroModule):
@@ -153,13 +162,12 @@ class AutoGuide(PyroModule):
         assert self.prototype_trace is not None
         return self.prototype_trace.iter_stochastic_nodes()
 
-    def _plates_of(self, site: Mapping[str, Any], plates: Plates) -> ExitStack:
+    def _plates_of(self, site: Mapping[str, Any], plates: Plates) -> AbstractContextManager[Any]:
         """Return a context in which a site's vectorised plates are entered."""
-        stack = ExitStack()
-        for frame in site["cond_indep_stack"]:
-            if frame.vectorized:
-                stack.enter_context(plates[frame.name])
-        return stack
+        own = [plates[frame.name] for frame in site["cond_indep_stack"] if frame.vectorized]
+        if len(own) < 2:
+            return own[0] if own else _NO_PLATES
+        return _entered(own)
 
 
 def _full_size(frame: CondIndepStackFrame) -> int:

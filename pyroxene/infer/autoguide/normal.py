@@ -21,6 +21,12 @@ from pyroxene.primitives import sample
 __all__ = ["AutoNormal"]
 
 
+def _read(module: PyroModule, name: str) -> torch.Tensor:
+    """Read a parameter by a site's name, which may be a dotted path."""
+    value: torch.Tensor = deep_getattr(module, name) if "." in name else getattr(module, name)
+    return value
+
+
 class AutoNormal(AutoGuide):
     """Mean-field normal: each latent site is a normal variable, carried to the site's support; final.
 
@@ -81,22 +87,23 @@ class AutoNormal(AutoGuide):
             deep_setattr(self.scales, name, PyroParam(scale, self.scale_constraint, slot.event_dim))
 
     def _get_loc_and_scale(self, name: str) -> tuple[torch.Tensor, torch.Tensor]:
-        return deep_getattr(self.locs, name), deep_getattr(self.scales, name)
+        return _read(self.locs, name), _read(self.scales, name)
 
     def forward(self, *args: Any, **kwargs: Any) -> TensorDict:
         """Run the guide; return the values on their supports by site name."""
         plates = self._begin(*args, **kwargs)
         without_density = get_mask() is False
+        locs, scales = self.locs, self.scales
         values: TensorDict = {}
         for name, site in self._latent_sites():
             slot = self._slots[name]
             with self._plates_of(site, plates):
-                loc, scale = self._get_loc_and_scale(name)
+                loc, scale = _read(locs, name), _read(scales, name)
                 normal = dist.Normal(loc, scale, validate_args=False)
                 if slot.event_dim:
                     normal = normal.to_event(slot.event_dim)
                 unconstrained = sample(f"{name}_unconstrained", normal, infer={"is_auxiliary": True})
-                value = slot.transform(unconstrained)
+                value = slot.to_support(unconstrained)
                 log_density: Any = 0.0 if without_density else -slot.log_jacobian(value, unconstrained)
                 delta = dist.Delta(value, log_density, slot.value_event_dim, validate_args=False)
                 values[name] = sample(name, delta)

@@ -69,10 +69,10 @@ class TraceMessenger(Messenger):
     def _pyro_post_sample(self, msg: Message) -> None:
         if self.param_only or msg["infer"].get("_do_not_trace"):
             return
-        self.trace.add_node(msg["name"], **msg)
+        self.trace._record(msg["name"], msg.copy())  # type: ignore[arg-type]
 
     def _pyro_post_param(self, msg: Message) -> None:
-        self.trace.add_node(msg["name"], **msg)
+        self.trace._record(msg["name"], msg.copy())  # type: ignore[arg-type]
 
 
 class TraceHandler:
