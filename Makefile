@@ -32,6 +32,7 @@ format: $(INSTALLED)
 
 types: $(INSTALLED)
 	$(BIN)/mypy
+	$(BIN)/mypy examples  # the public interface, as a program sees it
 
 unit: $(INSTALLED)
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(FILES)

@@ -13,7 +13,7 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 
-__all__ = ["BLUE", "GREY", "INK", "ORANGE", "density", "figure_folder", "parser", "save", "use_style"]
+__all__ = ["BLUE", "GREY", "INK", "ORANGE", "density", "figure_folder", "parser", "plt", "save", "use_style"]
 
 INK, GREY, BLUE, ORANGE = "#2b2b2b", "#8a8f98", "#2f6db3", "#d9772b"
 

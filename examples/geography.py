@@ -233,7 +233,7 @@ def main() -> None:
         print(f"  {name:<6} {value.item():8.3f}")
 
     losses, draws, predicted = {}, {}, {}
-    guides = {
+    guides: dict[str, Any] = {
         "custom_guide": custom_guide,
         "AutoNormal": AutoNormal(model),
         "AutoMultivariateNormal": AutoMultivariateNormal(model),

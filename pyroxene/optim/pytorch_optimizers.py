@@ -72,7 +72,14 @@ for _class in _classes(torch.optim.lr_scheduler, torch.optim.lr_scheduler.LRSche
     globals()[_class.__name__] = _wrap_scheduler(_class)
     __all__.append(_class.__name__)
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what a type checker cannot see in the loops above
 
-    def __getattr__(name: str) -> Callable[..., Any]:
-        raise AttributeError(name)
+    def _optimizer(optim_args: OptimArgs, clip_args: OptimArgs | None = None) -> PyroOptim: ...
+
+    def _scheduler(optim_args: Mapping[str, Any], clip_args: OptimArgs | None = None) -> PyroLRScheduler: ...
+
+    ASGD = SGD = Adadelta = Adafactor = Adagrad = Adam = AdamW = Adamax = Muon = NAdam = _optimizer
+    RAdam = RMSprop = Rprop = SparseAdam = _optimizer
+    ChainedScheduler = ConstantLR = CosineAnnealingLR = CosineAnnealingWarmRestarts = CyclicLR = _scheduler
+    ExponentialLR = LRScheduler = LambdaLR = LinearLR = MultiStepLR = MultiplicativeLR = OneCycleLR = _scheduler
+    PolynomialLR = ReduceLROnPlateau = SequentialLR = StepLR = _scheduler
