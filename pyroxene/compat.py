@@ -82,6 +82,7 @@ _DEEP_PATHS: dict[str, dict[str, str]] = {
         "rng": "get_rng_state set_rng_seed set_rng_state",
         "infer.checks": "check_model_guide_match check_site_shape check_traceenum_requirements "
         "ignore_experimental_warning ignore_jit_warnings torch_isinf torch_isnan warn_if_inf warn_if_nan",
+        "infer.util": "optional",
     },
 }
 """{Pyro's path below the root: {our home below the root: the names there}}; only paths that have no file here."""

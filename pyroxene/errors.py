@@ -18,6 +18,7 @@ __all__ = [
     "DuplicateSiteError",
     "EmptyPlateError",
     "GuideError",
+    "GuideStateError",
     "MissingPackageError",
     "MissingParamError",
     "MissingSiteError",
@@ -223,6 +224,10 @@ class EmptyPlateError(PlateError, ZeroDivisionError):
 
 class GuideError(PyroxeneError, ValueError):
     """Model and guide do not fit together."""
+
+
+class GuideStateError(GuideError, RuntimeError):
+    """A guide cannot do what is asked as it stands: it has nothing to guide, is not at a mode, is part of a list."""
 
 
 class ParamStoreError(PyroxeneError, ValueError):

@@ -1,17 +1,16 @@
-"""Small tools that several algorithms share: numbers out of tensors, gradients, sums over plates, the validation switch."""
+"""What several algorithms share: numbers out of tensors, gradients, sums over plates, the validation switch."""
 
 from __future__ import annotations
 
 import math
 import numbers
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
 
 from pyroxene import settings
-from pyroxene.distributions.util import is_identically_zero
 from pyroxene.poutine.message import CondIndepStackFrame
 
 __all__ = [
@@ -19,6 +18,7 @@ __all__ = [
     "enable_validation",
     "get_plate_stacks",
     "is_validation_enabled",
+    "optional",
     "torch_backward",
     "torch_exp",
     "torch_item",
@@ -47,6 +47,16 @@ def validation_enabled(is_validate: bool = True) -> Iterator[None]:
     """Switch the checks of model, guide and shapes on or off inside a block."""
     with settings.context(validate_infer=is_validate):
         yield
+
+
+def optional(context_manager: AbstractContextManager[Any], condition: object) -> AbstractContextManager[Any]:
+    """Return a context manager where a condition holds, and one that does nothing elsewhere.
+
+    Args:
+        context_manager: entered where the condition holds.
+        condition: anything with a truth value.
+    """
+    return context_manager if condition else nullcontext()
 
 
 def torch_item(x: Any) -> Any:
@@ -129,8 +139,3 @@ class MultiFrameTensor(dict[Stack, torch.Tensor]):
                 value = value.squeeze(0)
             total = value if total is None else total + value
         return total
-
-
-def is_zero(value: Any) -> bool:
-    """Say whether a term is known to be zero without looking at its numbers."""
-    return is_identically_zero(value)

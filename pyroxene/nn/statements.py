@@ -104,8 +104,7 @@ def read_parameter(
     if declared is not None:
         constraint, transform, event_dim = declared.constraint, declared.transform, declared.event_dim
     if not value_of("module_local_params"):
-        scope = _STORE._scope
-        if scope.params.get(full_name) is not leaf:
+        if _STORE.leaf(full_name) is not leaf:
             leaf = _agree(full_name, leaf, constraint, transform, replace)
     if not handlers_in_force():
         return constrained_value(transform, leaf)
@@ -137,18 +136,17 @@ def _agree(
     """
     if not isinstance(leaf, torch.nn.Parameter):
         return leaf  # swapped in for one call by torch.func.functional_call: nobody's parameter
-    scope = _STORE._scope
-    stored = scope.params.get(name)
+    stored = _STORE.leaf(name)
     if stored is not None:
         with torch.no_grad():
             _STORE.setdefault(name, leaf if transform is None else transform(leaf), constraint)
         if replace is not None:
             if not isinstance(stored, torch.nn.Parameter):
                 stored = torch.nn.Parameter(stored)
-                scope.insert(name, stored, constraint)
+                _STORE.put_leaf(name, stored, constraint)
             replace(stored)
             return stored
-    scope.insert(name, leaf, constraint)
+    _STORE.put_leaf(name, leaf, constraint)
     return leaf
 
 

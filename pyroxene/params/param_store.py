@@ -217,6 +217,20 @@ class ParamStoreDict(MutableMapping[str, torch.Tensor]):
         """Return (name, unconstrained leaf) pairs."""
         return self._scope.params.items()
 
+    def leaf(self, name: str) -> torch.Tensor | None:
+        """Return the unconstrained leaf of a name, or None where the store does not hold it."""
+        return self._scope.params.get(name)
+
+    def put_leaf(self, name: str, leaf: torch.Tensor, constraint: Constraint = constraints.real) -> None:
+        """Enter a tensor itself, not a copy, as the unconstrained leaf of a name.
+
+        Args:
+            name: the parameter's name; a leaf that it had is forgotten.
+            leaf: a leaf tensor that requires gradients.
+            constraint: what the constrained value satisfies.
+        """
+        self._scope.insert(name, leaf, constraint)
+
     def param_name(self, p: torch.Tensor) -> str | None:
         """Return the name of an unconstrained leaf, or None where the store does not hold it."""
         return self._scope.names.get(p)

@@ -327,7 +327,12 @@ class Trace:
                     out["unscaled_log_prob"] = packed.pack(site["unscaled_log_prob"], names)
             except ValueError as error:
                 raise ShapeError(
-                    f"Error while packing tensors at site '{name}': {error}", site=name, source=site.get("source")
+                    f"Error while packing tensors at site '{name}': {error}",
+                    site=name,
+                    source=site.get("source"),
+                    expected="batch dimensions of plates, and of enumerated sites that this one may depend on",
+                    got=f"log_prob of shape {tuple(getattr(site.get('log_prob'), 'shape', ()))}",
+                    hint="declare each other dimension by a plate or .to_event(); depend on no site of an ended markov",
                 ) from error
 
     def format_shapes(self, title: str = "Trace Shapes:", last_site: str | None = None) -> str:

@@ -11,10 +11,11 @@ from torch import nn
 
 import pyroxene.distributions as dist
 from pyroxene._typing import Model, TensorDict
-from pyroxene.density import InitMessenger, Layout, init_to_median
+from pyroxene.density import InitMessenger, Layout, Structure, init_to_median
 from pyroxene.distributions import constraints
-from pyroxene.errors import GuideError, PlateError, UsageError
+from pyroxene.errors import GuideStateError, PlateError, UnsupportedError, UsageError
 from pyroxene.infer.autoguide.guide import AutoGuide
+from pyroxene.infer.autoguide.utils import check_init_scale, is_subsampled, levels_of
 from pyroxene.nn import PyroParam
 from pyroxene.ops.hessian import hessian
 from pyroxene.poutine import get_mask, replay, trace
@@ -58,33 +59,33 @@ class AutoContinuous(AutoGuide):
 
     def _setup_prototype(self, *args: Any, **kwargs: Any) -> None:
         super()._setup_prototype(*args, **kwargs)
-        sites = dict(self._latent_sites())
-        for site in sites.values():
-            for frame in site["cond_indep_stack"]:
-                if frame.name in self._subsample_sizes:
-                    raise PlateError(
-                        f"{type(self).__name__} cannot guide site '{site['name']}' inside the subsampled plate",
-                        site=site["name"],
-                        plate=frame.name,
-                        source=site.get("source"),
-                        expected="sites in plates that do not subsample",
-                        got=f"{frame.size} of {frame.full_size}",
-                        hint="AutoNormal or AutoDelta for the plate's sites, in an AutoGuideList",
-                    )
-        self._layout = Layout.of(sites.values())
+        self._layout = Layout.of(site for _, site in self._latent_sites())
         if self.latent_dim == 0:
-            raise GuideError(
+            raise GuideStateError(
                 f"{type(self).__name__} found no latent variables; use an empty guide instead",
                 expected="a model with a latent sample site",
                 got="none",
                 hint="guide = lambda *args, **kwargs: None",
             )
 
+    def _check_plates(self, structure: Structure) -> None:
+        for name, site in structure.latent_sites.items():
+            for frame in filter(is_subsampled, site["cond_indep_stack"]):
+                raise PlateError(
+                    f"{type(self).__name__} cannot guide site '{name}' inside the subsampled plate '{frame.name}'",
+                    site=name,
+                    plate=frame.name,
+                    source=site.get("source"),
+                    expected="sites in plates that do not subsample",
+                    got=f"{frame.size} of {frame.full_size}",
+                    hint="AutoNormal or AutoDelta for the plate's sites, in an AutoGuideList",
+                )
+
     @property
     def layout(self) -> Layout:
         """Where each site lives in the latent vector."""
         if self._layout is None:
-            raise GuideError(
+            raise GuideStateError(
                 f"{type(self).__name__} has not seen its model yet", expected="a first call", hint="guide(*args)"
             )
         return self._layout
@@ -116,8 +117,7 @@ class AutoContinuous(AutoGuide):
 
     def forward(self, *args: Any, **kwargs: Any) -> TensorDict:
         """Run the guide; return the values on their supports by site name."""
-        if self.prototype_trace is None:
-            self._setup_prototype(*args, **kwargs)
+        self._prepare(args, kwargs)
         latent = self.sample_latent(*args, **kwargs)
         plates = self._create_plates(*args, **kwargs)
         without_density = get_mask() is False
@@ -133,13 +133,12 @@ class AutoContinuous(AutoGuide):
 
     def _loc_scale(self, *args: Any, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor]:
         """Return medians and standard deviations of the latent vector's coordinates, where they are known."""
-        raise GuideError(f"{type(self).__name__} does not know its medians", hint="draw from the guide")
+        raise UnsupportedError(f"{type(self).__name__} does not know its medians", hint="draw from the guide")
 
     @torch.no_grad()
     def median(self, *args: Any, **kwargs: Any) -> TensorDict:
         """Return the medians on the supports by site name."""
-        if self.prototype_trace is None:
-            self._setup_prototype(*args, **kwargs)
+        self._prepare(args, kwargs)
         return self.layout.constrain(self._loc_scale(*args, **kwargs)[0].detach())
 
     @torch.no_grad()
@@ -151,13 +150,13 @@ class AutoContinuous(AutoGuide):
             args: the model's arguments, needed before the guide's first call.
             kwargs: the model's keyword arguments.
         """
-        if self.prototype_trace is None:
-            self._setup_prototype(*args, **kwargs)
-        loc, scale = self._loc_scale(*args, **kwargs)
-        levels = torch.as_tensor(list(quantiles), dtype=loc.dtype, device=loc.device).unsqueeze(-1)
-        latents = dist.Normal(loc, scale).icdf(levels)
-        per_level = [self.layout.constrain(latent) for latent in latents]
-        return {name: torch.stack([values[name] for values in per_level]) for name in per_level[0]}
+        self._prepare(args, kwargs)
+        latent = dist.Normal(*self._loc_scale(*args, **kwargs))
+        values: TensorDict = {}
+        for slot in self.layout.slots:
+            normal = dist.Normal(slot.cut(latent.loc), slot.cut(latent.scale))
+            values[slot.name] = slot.transform(normal.icdf(levels_of(quantiles, slot.transform, normal.loc)))
+        return values
 
 
 class _ScaledNormal(AutoContinuous):
@@ -168,30 +167,24 @@ class _ScaledNormal(AutoContinuous):
     def __init__(
         self, model: Model, init_loc_fn: Callable[[Any], Any] = init_to_median, init_scale: float = 0.1
     ) -> None:
-        if not isinstance(init_scale, float) or not init_scale > 0:
-            raise UsageError(
-                f"{type(self).__name__} starts at a standard deviation",
-                expected="init_scale > 0.0",
-                got=init_scale,
-                hint="init_scale=0.1, in unconstrained space",
-            )
+        check_init_scale(type(self).__name__, init_scale)
         self._init_scale = init_scale
         super().__init__(model, init_loc_fn=init_loc_fn)
 
     def _setup_prototype(self, *args: Any, **kwargs: Any) -> None:
         super()._setup_prototype(*args, **kwargs)
         self.loc = nn.Parameter(self._init_loc())
-        self._setup_scale()
+        self._setup_scale(self.loc.detach())
 
     @abstractmethod
-    def _setup_scale(self) -> None:
-        """Make the parameters of scale."""
+    def _setup_scale(self, loc: torch.Tensor) -> None:
+        """Make the parameters of scale, of the shape and dtype of `loc`."""
 
 
 class AutoDiagonalNormal(_ScaledNormal):
     """A normal latent vector with independent coordinates; final.
 
-    The parameters are `AutoDiagonalNormal.loc` and `AutoDiagonalNormal.scale` (standard deviations), shape (latent_dim,).
+    The parameters are `AutoDiagonalNormal.loc` and `.scale` (standard deviations), shape (latent_dim,).
 
     Args:
         model: the model.
@@ -199,8 +192,8 @@ class AutoDiagonalNormal(_ScaledNormal):
         init_scale: the first standard deviation, in unconstrained space.
     """
 
-    def _setup_scale(self) -> None:
-        self.scale = PyroParam(torch.full_like(self._init_loc(), self._init_scale), self.scale_constraint)
+    def _setup_scale(self, loc: torch.Tensor) -> None:
+        self.scale = PyroParam(torch.full_like(loc, self._init_scale), self.scale_constraint)
 
     def get_posterior(self, *args: Any, **kwargs: Any) -> Any:
         """Return the distribution of the latent vector, a diagonal normal."""
@@ -224,8 +217,7 @@ class AutoMultivariateNormal(_ScaledNormal):
 
     scale_tril_constraint = constraints.unit_lower_cholesky
 
-    def _setup_scale(self) -> None:
-        loc = self._init_loc()
+    def _setup_scale(self, loc: torch.Tensor) -> None:
         self.scale = PyroParam(torch.full_like(loc, self._init_scale), self.scale_constraint)
         eye = torch.eye(self.latent_dim, dtype=loc.dtype, device=loc.device)
         self.scale_tril = PyroParam(eye, self.scale_tril_constraint)
@@ -268,10 +260,9 @@ class AutoLowRankMultivariateNormal(_ScaledNormal):
         self.rank = rank
         super().__init__(model, init_loc_fn=init_loc_fn, init_scale=init_scale)
 
-    def _setup_scale(self) -> None:
-        loc = self._init_loc()
+    def _setup_scale(self, loc: torch.Tensor) -> None:
         if self.rank is None:
-            self.rank = int(round(self.latent_dim**0.5))
+            self.rank = round(self.latent_dim**0.5)
         self.scale = PyroParam(torch.full_like(loc, 0.5**0.5 * self._init_scale), self.scale_constraint)
         self.cov_factor = nn.Parameter(loc.new_empty(self.latent_dim, self.rank).normal_(0, 1 / self.rank**0.5))
 
@@ -315,7 +306,21 @@ class AutoLaplaceApproximation(AutoContinuous):
         return dist.Delta(self.loc, validate_args=False).to_event(1)
 
     def _loc_scale(self, *args: Any, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.loc, torch.zeros_like(self.loc) + torch.finfo(self.loc.dtype).tiny
+        loc = self.loc
+        return loc, torch.zeros_like(loc)
+
+    def quantiles(self, quantiles: Iterable[float], *args: Any, **kwargs: Any) -> TensorDict:
+        """Refuse: a point has no quantiles; the guide that `laplace_approximation` returns does.
+
+        Raises:
+            UnsupportedError: always.
+        """
+        raise UnsupportedError(
+            "AutoLaplaceApproximation is a point until its curvature is taken",
+            expected="a guide with a width",
+            got="the mode",
+            hint="guide.laplace_approximation(*args).quantiles(...)",
+        )
 
     def laplace_approximation(self, *args: Any, **kwargs: Any) -> AutoMultivariateNormal:
         """Return the normal guide with the curvature of the log posterior at `loc`.
@@ -325,16 +330,17 @@ class AutoLaplaceApproximation(AutoContinuous):
             kwargs: the model's keyword arguments.
 
         Raises:
-            GuideError: the curvature is not positive definite: `loc` is not at a mode yet.
+            GuideStateError: the curvature is not positive definite: `loc` is not at a mode yet.
         """
         guide_trace: Trace = trace(self).get_trace(*args, **kwargs)
-        model_trace = trace(replay(self.model, trace=guide_trace)).get_trace(*args, **kwargs)
+        # starting points, too, are drawn and replaced, as in Pyro: later draws are to agree with Pyro's
+        model_trace = trace(replay(self._prepared_model(), trace=guide_trace)).get_trace(*args, **kwargs)
         loss = guide_trace.log_prob_sum() - model_trace.log_prob_sum()
         curvature = hessian(loss, self.loc.unconstrained() if hasattr(self.loc, "unconstrained") else self.loc)
         with torch.no_grad():
             factor, failed = torch.linalg.cholesky_ex(curvature)
             if bool(failed):
-                raise GuideError(
+                raise GuideStateError(
                     "the curvature at loc is not positive definite",
                     expected="loc at a mode of the posterior",
                     got=f"eigenvalues from {torch.linalg.eigvalsh(curvature)[0].item():.3g}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -12,9 +12,18 @@ from torch import nn
 
 import pyroxene.distributions as dist
 from pyroxene._typing import Model, TensorDict
-from pyroxene.density import InitMessenger, Slot, helpful_support_errors, init_to_median, trace_structure
-from pyroxene.errors import GuideError, UsageError
-from pyroxene.infer.autoguide.utils import deep_getattr, deep_setattr, full_size_value
+from pyroxene.density import InitMessenger, Structure, helpful_support_errors, init_to_median
+from pyroxene.errors import (
+    GuideError,
+    GuideStateError,
+    MissingSiteError,
+    OptionError,
+    PlateError,
+    UnsupportedError,
+    UsageError,
+)
+from pyroxene.infer.autoguide.prototype import HiddenModel, check_plates, entered, portable, structure_of
+from pyroxene.infer.autoguide.utils import deep_getattr, deep_setattr, full_size, full_size_value
 from pyroxene.nn import PyroModule, PyroParam
 from pyroxene.poutine.message import CondIndepStackFrame
 from pyroxene.poutine.trace_struct import Trace
@@ -23,15 +32,6 @@ from pyroxene.primitives import plate, sample
 __all__ = ["AutoCallable", "AutoDelta", "AutoGuide", "AutoGuideList"]
 
 Plates = dict[str, AbstractContextManager[Any]]
-_NO_PLATES = nullcontext()
-
-
-@contextmanager
-def _entered(plates: list[AbstractContextManager[Any]]) -> Iterator[None]:
-    with ExitStack() as stack:
-        for each in plates:
-            stack.enter_context(each)
-        yield
 
 
 class AutoGuide(PyroModule):
@@ -50,7 +50,7 @@ class AutoGuide(PyroModule):
 
     Implementing a guide: define
 
-    - `_setup_prototype(*args, **kwargs)`: call the base's, then make parameters for `self._latent_slots()`;
+    - `_setup_prototype(*args, **kwargs)`: call the base's, then make parameters for `self._latent_sites()`;
     - `forward(*args, **kwargs)`: begin with `self._begin(*args, **kwargs)`, make a sample statement for each latent
       site, return their values by name;
     - `median(*args, **kwargs)`: the values' medians by name.
@@ -61,7 +61,7 @@ class AutoGuide(PyroModule):
         if not callable(model):
             raise UsageError(f"{type(self).__name__} guides a model", expected="a callable", got=model)
         self.master: weakref.ref[AutoGuideList] | None = None
-        self._model = (model,)  # a tuple hides a module from torch: the model's parameters are not the guide's
+        self._model = HiddenModel(model)
         self.create_plates = create_plates
         self.prototype_trace: Trace | None = None
         self._prototype_frames: dict[str, CondIndepStackFrame] = {}
@@ -70,16 +70,25 @@ class AutoGuide(PyroModule):
 
     @property
     def model(self) -> Model:
-        """The model."""
-        return self._model[0]
+        """The model.
+
+        Raises:
+            GuideError: the guide was unpickled, and its model could not be pickled.
+        """
+        model = self._model.model
+        if model is None:
+            raise GuideError(
+                f"this {type(self).__name__} was pickled without its model",
+                expected="a model that pickle can store: a function or class at the top level of a module",
+                got="a local function, a lambda, or a handler around a model",
+                hint="call a guide before it is pickled, or make it from the model and use load_state_dict",
+            )
+        return model
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the state to pickle; the list that the guide is in, if any, restores its own reference."""
-        inherited: Any = super()
-        state = dict(inherited.__getstate__()) if hasattr(inherited, "__getstate__") else dict(self.__dict__)
-        state["master"] = None
-        state["plates"] = {}
-        return state
+        """Return the state to copy or pickle; the list that the guide is in, if any, restores its own reference."""
+        prototype = None if self.prototype_trace is None else portable(self.prototype_trace)
+        return {**super().__getstate__(), "master": None, "plates": {}, "prototype_trace": prototype}
 
     def _update_master(self, master_ref: weakref.ref[AutoGuideList]) -> None:
         self.master = master_ref
@@ -88,71 +97,97 @@ class AutoGuide(PyroModule):
                 child._update_master(master_ref)
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the guide and return its values, as a tuple in the order of the model's sites."""
+        """Run the guide and return its values, as a tuple in the order of the sites' names."""
         values = self(*args, **kwargs)
         return tuple(value for _, value in sorted(values.items()))
 
     def sample_latent(self, *args: Any, **kwargs: Any) -> Any:
         """Draw the guide's latent variables."""
-        raise GuideError(f"{type(self).__name__} has no single latent variable", hint="call the guide itself")
+        raise UnsupportedError(f"{type(self).__name__} has no single latent variable", hint="call the guide itself")
 
     def median(self, *args: Any, **kwargs: Any) -> TensorDict:
         """Return the medians of all latent sites on their supports, by name; see each guide."""
-        raise GuideError(f"{type(self).__name__} does not know its medians", hint="draw from the guide")
+        raise UnsupportedError(f"{type(self).__name__} does not know its medians", hint="draw from the guide")
 
-    def _prototype_tensor(self) -> torch.Tensor:
-        """Return a tensor of the model's, for dtype and device."""
-        assert self.prototype_trace is not None
-        return next(
-            site["value"]
-            for _, site in self.prototype_trace.iter_stochastic_nodes()
-            if isinstance(site["value"], torch.Tensor)
-        )
+    def _whole(self) -> AutoGuideList | None:
+        """Return the list that this guide is a part of, if any."""
+        return None if self.master is None else self.master()
+
+    def _prepare(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Set the guide up at its first call; one that fails leaves it as it was, to be called again."""
+        if self.prototype_trace is None:
+            try:
+                self._setup_prototype(*args, **kwargs)
+            except BaseException:
+                self.prototype_trace = None
+                raise
 
     def _begin(self, *args: Any, **kwargs: Any) -> Plates:
         """Make ready for a call: run the model the first time, make this call's plates."""
-        if self.prototype_trace is None:
-            self._setup_prototype(*args, **kwargs)
+        self._prepare(args, kwargs)
         return self._create_plates(*args, **kwargs)
 
     def _create_plates(self, *args: Any, **kwargs: Any) -> Plates:
-        if self.create_plates is None:
-            if self.master is not None:
-                master = self.master()
-                assert master is not None
-                self.plates = master.plates
+        """Return this call's plates by name: those that the user makes, those of the whole list, or new ones."""
+        given: Plates = {}
+        if self.create_plates is not None:
+            given = self._given_plates(self.create_plates(*args, **kwargs))
+        else:
+            whole = self._whole()
+            if whole is not None:
+                self.plates = whole.plates or whole._begin(*args, **kwargs)
                 return self.plates
-            self.plates = {
-                name: plate(name, _full_size(frame), self._subsample_sizes.get(name), dim=frame.dim)
-                for name, frame in sorted(self._prototype_frames.items())
-            }
-            return self.plates
-        made = self.create_plates(*args, **kwargs)
-        plates = [made] if isinstance(made, plate) else list(made)
-        if not all(isinstance(p, plate) for p in plates):
-            raise GuideError("create_plates returned something else", expected="a plate, or plates", got=made)
-        self.plates = {p.name: p for p in plates}
-        for name, frame in sorted(self._prototype_frames.items()):
-            if name not in self.plates:
-                full = _full_size(frame)
-                self.plates[name] = plate(name, full, self._subsample_sizes.get(name), dim=frame.dim)
+        self.plates = given | {
+            name: plate(name, full_size(frame), self._subsample_sizes.get(name), dim=frame.dim)
+            for name, frame in sorted(self._prototype_frames.items())
+            if name not in given
+        }
         return self.plates
+
+    def _given_plates(self, made: Any) -> Plates:
+        """Check what the user's `create_plates` returned."""
+        plates = list(made) if isinstance(made, Iterable) and not isinstance(made, plate) else [made]
+        for each in plates:
+            if not isinstance(each, plate):
+                raise OptionError(
+                    "create_plates returned something else than plates",
+                    expected="a plate, or a sequence of plates",
+                    got=made,
+                    hint="create_plates=lambda *args: pyroxene.plate(name, size, subsample_size=..., dim=...)",
+                )
+            frame = self._prototype_frames.get(each.name)
+            if frame is not None and (each.size != full_size(frame) or each.dim not in (None, frame.dim)):
+                raise PlateError(
+                    f"create_plates made plate '{each.name}' otherwise than the model",
+                    plate=each.name,
+                    expected=f"size {full_size(frame)}, dim {frame.dim}",
+                    got=f"size {each.size}, dim {each.dim}",
+                    hint="give it the size and dim that it has in the model",
+                )
+        return {each.name: each for each in plates}
 
     def _setup_prototype(self, *args: Any, **kwargs: Any) -> None:
         """Run the model once; keep its trace and its plates."""
-        structure = trace_structure(self._prepared_model(), *args, **kwargs)
+        structure = structure_of(self._prepared_model(), args, kwargs)
+        self._check_plates(structure)
         self.prototype_trace = structure.trace
-        if self.master is not None:
-            master = self.master()
-            assert master is not None
-            master._check_prototype(self.prototype_trace)
+        whole = self._whole()
+        if whole is not None:
+            whole._check_prototype(self.prototype_trace)
+        # only the plates of latent sites: those of data alone are the model's business
         frames = (frame for _, site in self._latent_sites() for frame in site["cond_indep_stack"] if frame.vectorized)
-        self._prototype_frames = {
-            frame.name: frame for frame in frames
-        }  # plates of data alone are the model's business
+        self._prototype_frames = {frame.name: frame for frame in frames}
         self._subsample_sizes = {
             name: frame.size for name, frame in self._prototype_frames.items() if name in structure.subsampled
         }
+
+    def _check_plates(self, structure: Structure) -> None:
+        """Refuse latent sites whose plates the guide cannot follow."""
+        check_plates(type(self).__name__, structure, self._plates_are_given())
+
+    def _plates_are_given(self) -> bool:
+        whole = self._whole()
+        return self.create_plates is not None or (whole is not None and whole._plates_are_given())
 
     def _prepared_model(self) -> Model:
         """Return the model as it is run for the prototype."""
@@ -164,14 +199,7 @@ class AutoGuide(PyroModule):
 
     def _plates_of(self, site: Mapping[str, Any], plates: Plates) -> AbstractContextManager[Any]:
         """Return a context in which a site's vectorised plates are entered."""
-        own = [plates[frame.name] for frame in site["cond_indep_stack"] if frame.vectorized]
-        if len(own) < 2:
-            return own[0] if own else _NO_PLATES
-        return _entered(own)
-
-
-def _full_size(frame: CondIndepStackFrame) -> int:
-    return frame.size if frame.full_size is None else frame.full_size
+        return entered([plates[frame.name] for frame in site["cond_indep_stack"] if frame.vectorized])
 
 
 class AutoGuideList(AutoGuide, nn.ModuleList):
@@ -191,28 +219,28 @@ class AutoGuideList(AutoGuide, nn.ModuleList):
     """
 
     def _check_prototype(self, part_trace: Trace) -> None:
-        """Check that a part's sites are the list's, and in no other part."""
+        """Check that a part's latent sites are the whole model's."""
         if self.prototype_trace is None:
             return
-        for name, part_site in part_trace.nodes.items():
-            if part_site["type"] != "sample":
-                continue
-            if name not in self.prototype_trace.nodes:
-                raise GuideError(f"a part of the guide has site '{name}', which the model does not have", site=name)
-            shape = getattr(self.prototype_trace.nodes[name]["fn"], "batch_shape", None)
-            mine = getattr(part_site["fn"], "batch_shape", None)
-            if shape != mine:
+        own = self.prototype_trace.nodes
+        for name, site in part_trace.iter_stochastic_nodes():
+            if name not in own:
+                raise MissingSiteError(
+                    f"a part of the guide has site '{name}', which the model does not have",
+                    site=name,
+                    source=site.get("source"),
+                    expected=f"one of {self.prototype_trace.stochastic_nodes}",
+                    got=name,
+                    hint="make the parts from the list's model: poutine.block(model, expose=[...])",
+                )
+            shape = own[name]["fn"].batch_shape
+            if shape != site["fn"].batch_shape:
                 raise GuideError(
                     f"a part of the guide sees site '{name}' at another batch shape",
                     site=name,
                     expected=shape,
-                    got=mine,
+                    got=site["fn"].batch_shape,
                 )
-
-    def _update_master(self, master_ref: weakref.ref[AutoGuideList]) -> None:
-        self.master = master_ref
-        for part in self._parts():
-            part._update_master(master_ref)
 
     def _parts(self) -> Iterator[Any]:
         return iter(self._modules.values())
@@ -226,20 +254,27 @@ class AutoGuideList(AutoGuide, nn.ModuleList):
         if not isinstance(part, AutoGuide):
             part = AutoCallable(self.model, part)
         if part.master is not None:
-            raise GuideError("the guide is already part of a list", expected="a guide of its own", got=part)
+            raise GuideStateError(
+                f"this {type(part).__name__} is already part of a list",
+                expected="a guide that is in no list",
+                got="the same guide again",
+                hint="make a guide for each part: AutoNormal(poutine.block(model, expose=[...]))",
+            )
         super().append(part)
         part._update_master(weakref.ref(self))
+
+    def extend(self, parts: Iterable[Any]) -> AutoGuideList:
+        """Add several guides."""
+        for part in parts:
+            self.append(part)
+        return self
 
     def add(self, part: Any) -> None:
         """Add a guide; the old name of `append`."""
         self.append(part)
 
     def __setstate__(self, state: Any) -> None:
-        inherited: Any = super()
-        if hasattr(inherited, "__setstate__"):
-            inherited.__setstate__(state)
-        else:
-            self.__dict__.update(state)
+        super().__setstate__(state)
         for part in self._parts():
             part._update_master(weakref.ref(self))
 
@@ -253,17 +288,34 @@ class AutoGuideList(AutoGuide, nn.ModuleList):
 
     def median(self, *args: Any, **kwargs: Any) -> TensorDict:
         """Return the parts' medians by name."""
+        self._prepare(args, kwargs)
         values: TensorDict = {}
         for part in self._parts():
             values.update(part.median(*args, **kwargs))
         return values
 
     def quantiles(self, quantiles: Iterable[float], *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Return the parts' quantiles by name, shape (len(quantiles), *site shape)."""
+        """Return the parts' quantiles by name, shape (len(quantiles), *site shape).
+
+        Raises:
+            UnsupportedError: a part has no quantiles.
+        """
+        self._prepare(args, kwargs)
         values: dict[str, Any] = {}
         for part in self._parts():
+            if not hasattr(part, "quantiles"):
+                raise UnsupportedError(
+                    f"the part {type(part).__name__} has no quantiles",
+                    expected="parts that have quantiles, such as AutoNormal",
+                    got=type(part).__name__,
+                    hint="call quantiles of the parts that have them: guide[0].quantiles(...)",
+                )
             values.update(part.quantiles(quantiles, *args, **kwargs))
         return values
+
+
+def _no_medians(*args: Any, **kwargs: Any) -> TensorDict:
+    return {}
 
 
 class AutoCallable(AutoGuide):
@@ -276,7 +328,7 @@ class AutoCallable(AutoGuide):
     """
 
     def __init__(
-        self, model: Model, guide: Callable[..., Any], median: Callable[..., TensorDict] = lambda *args, **kwargs: {}
+        self, model: Model, guide: Callable[..., Any], median: Callable[..., TensorDict] = _no_medians
     ) -> None:
         super().__init__(model)
         self._guide = guide
@@ -341,12 +393,6 @@ class AutoDelta(AutoGuide):
 
     @torch.no_grad()
     def median(self, *args: Any, **kwargs: Any) -> TensorDict:
-        """Return the points by site name."""
-        if self.prototype_trace is None:
-            self._setup_prototype(*args, **kwargs)
+        """Return the points by site name, at the full size of subsampled plates."""
+        self._prepare(args, kwargs)
         return {name: deep_getattr(self, name).detach().clone() for name, _ in self._latent_sites()}
-
-
-def slots_of(guide: AutoGuide) -> dict[str, Slot]:
-    """Return each latent site's unconstrained shape and transform, by name."""
-    return {name: Slot.of(site, 0) for name, site in guide._latent_sites()}

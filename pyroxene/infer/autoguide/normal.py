@@ -11,20 +11,19 @@ import pyroxene.distributions as dist
 from pyroxene._typing import Model, TensorDict
 from pyroxene.density import InitMessenger, Slot, init_to_feasible
 from pyroxene.distributions import constraints
-from pyroxene.errors import UsageError
 from pyroxene.infer.autoguide.guide import AutoGuide
-from pyroxene.infer.autoguide.utils import deep_getattr, deep_setattr, full_size_value
+from pyroxene.infer.autoguide.utils import (
+    check_init_scale,
+    deep_getattr,
+    deep_setattr,
+    full_size_value,
+    levels_of,
+)
 from pyroxene.nn import PyroModule, PyroParam
 from pyroxene.poutine import get_mask
 from pyroxene.primitives import sample
 
 __all__ = ["AutoNormal"]
-
-
-def _read(module: PyroModule, name: str) -> torch.Tensor:
-    """Read a parameter by a site's name, which may be a dotted path."""
-    value: torch.Tensor = deep_getattr(module, name) if "." in name else getattr(module, name)
-    return value
 
 
 class AutoNormal(AutoGuide):
@@ -58,13 +57,7 @@ class AutoNormal(AutoGuide):
         init_scale: float = 0.1,
         create_plates: Callable[..., Any] | None = None,
     ) -> None:
-        if not isinstance(init_scale, float) or not init_scale > 0:
-            raise UsageError(
-                "AutoNormal starts at a standard deviation",
-                expected="init_scale > 0.0",
-                got=init_scale,
-                hint="init_scale=0.1, in unconstrained space",
-            )
+        check_init_scale("AutoNormal", init_scale)
         self.init_loc_fn = init_loc_fn
         self._init_scale = init_scale
         super().__init__(model, create_plates=create_plates)
@@ -87,7 +80,7 @@ class AutoNormal(AutoGuide):
             deep_setattr(self.scales, name, PyroParam(scale, self.scale_constraint, slot.event_dim))
 
     def _get_loc_and_scale(self, name: str) -> tuple[torch.Tensor, torch.Tensor]:
-        return _read(self.locs, name), _read(self.scales, name)
+        return deep_getattr(self.locs, name), deep_getattr(self.scales, name)
 
     def forward(self, *args: Any, **kwargs: Any) -> TensorDict:
         """Run the guide; return the values on their supports by site name."""
@@ -98,7 +91,7 @@ class AutoNormal(AutoGuide):
         for name, site in self._latent_sites():
             slot = self._slots[name]
             with self._plates_of(site, plates):
-                loc, scale = _read(locs, name), _read(scales, name)
+                loc, scale = deep_getattr(locs, name), deep_getattr(scales, name)
                 normal = dist.Normal(loc, scale, validate_args=False)
                 if slot.event_dim:
                     normal = normal.to_event(slot.event_dim)
@@ -111,10 +104,9 @@ class AutoNormal(AutoGuide):
 
     @torch.no_grad()
     def median(self, *args: Any, **kwargs: Any) -> TensorDict:
-        """Return the medians on the supports by site name."""
-        return {
-            name: self._slots[name].transform(self._get_loc_and_scale(name)[0]) for name in self._ready(args, kwargs)
-        }
+        """Return the medians on the supports by site name, at the full size of subsampled plates."""
+        self._prepare(args, kwargs)
+        return {name: slot.transform(deep_getattr(self.locs, name)) for name, slot in self._slots.items()}
 
     @torch.no_grad()
     def quantiles(self, quantiles: Iterable[float], *args: Any, **kwargs: Any) -> TensorDict:
@@ -125,15 +117,10 @@ class AutoNormal(AutoGuide):
             args: the model's arguments, needed before the guide's first call.
             kwargs: the model's keyword arguments.
         """
-        result: TensorDict = {}
-        for name in self._ready(args, kwargs):
+        self._prepare(args, kwargs)
+        values: TensorDict = {}
+        for name, slot in self._slots.items():
             loc, scale = self._get_loc_and_scale(name)
-            levels = torch.as_tensor(list(quantiles), dtype=loc.dtype, device=loc.device)
-            levels = levels.reshape((-1,) + (1,) * loc.dim())
-            result[name] = self._slots[name].transform(dist.Normal(loc, scale).icdf(levels))
-        return result
-
-    def _ready(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Slot]:
-        if self.prototype_trace is None:
-            self._setup_prototype(*args, **kwargs)
-        return self._slots
+            levels = levels_of(quantiles, slot.transform, loc)
+            values[name] = slot.transform(dist.Normal(loc, scale).icdf(levels))
+        return values

@@ -134,12 +134,22 @@ class EnumMessenger(Messenger):
         _LATEST.set(_Allocated(self._next_dim, self._next_id, self._global_ids))
         return self
 
-    def _visible(self, infer: Any) -> dict[int, int]:
+    def _visible(self, msg: Message) -> dict[int, int]:
         """Return the dimensions of the values that a site may depend on."""
         ids = dict(self._global_ids)
-        for name, depth in infer.get("_markov_scope", {}).items():
-            if self._depths.get(name) == depth:  # otherwise an inner loop has ended since
-                ids.update(self._value_ids[name])
+        for name, depth in msg["infer"].get("_markov_scope", {}).items():
+            if self._depths.get(name) != depth:  # an inner loop has ended since
+                continue
+            for dim, identity in self._value_ids[name].items():
+                if ids.setdefault(dim, identity) != identity:
+                    raise UnsupportedError(
+                        f"two sites that site '{msg['name']}' may depend on are enumerated along one dimension",
+                        site=msg["name"],
+                        source=msg.get("source"),
+                        expected="sites at one level that do not see each other",
+                        got=f"'{name}' and another site at dim {dim}",
+                        hint="markov(keep=False)",
+                    )
         return ids
 
     def _allocate(self, infer: Any, visible: dict[int, int]) -> int:
@@ -161,7 +171,7 @@ class EnumMessenger(Messenger):
         if site_is_subsample(msg):
             return
         infer = msg["infer"]
-        infer["_dim_to_id"] = visible = self._visible(infer)
+        infer["_dim_to_id"] = visible = self._visible(msg)
         self._pending[msg["name"]] = visible, infer.get("_markov_depth")
         if msg["done"] or msg["is_observed"] or infer.get("enumerate") != "parallel":
             return
