@@ -15,6 +15,7 @@ from pyroxene.infer.elbo.base import ELBO
 from pyroxene.infer.util import torch_backward, torch_item
 from pyroxene.params import get_param_store
 from pyroxene.poutine import trace
+from pyroxene.poutine.runtime import share_subsamples
 
 __all__ = ["SVI", "SVIResult"]
 
@@ -110,7 +111,7 @@ class SVI:
             args: the model's arguments.
             kwargs: the model's keyword arguments.
         """
-        with torch.no_grad():
+        with share_subsamples(), torch.no_grad():
             return _numbers(self.loss(self.model, self.guide, *args, **kwargs))
 
     def step(self, *args: Any, **kwargs: Any) -> Any:
@@ -128,7 +129,7 @@ class SVI:
 
     def _step(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, list[str]]:
         """Take one gradient step; return the loss and the names of the parameters that were stepped."""
-        with trace(param_only=True) as captured:
+        with share_subsamples(), trace(param_only=True) as captured:
             loss = self.loss_and_grads(self.model, self.guide, *args, **kwargs)
         leaves = {name: site["value"].unconstrained() for name, site in captured.trace.nodes.items()}
         params = list({id(leaf): leaf for leaf in leaves.values()}.values())

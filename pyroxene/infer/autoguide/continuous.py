@@ -139,7 +139,7 @@ class AutoContinuous(AutoGuide):
     def median(self, *args: Any, **kwargs: Any) -> TensorDict:
         """Return the medians on the supports by site name."""
         self._prepare(args, kwargs)
-        return self.layout.constrain(self._loc_scale(*args, **kwargs)[0].detach())
+        return self.layout.constrain(self._loc_scale(*args, **kwargs)[0].detach().clone())
 
     @torch.no_grad()
     def quantiles(self, quantiles: Iterable[float], *args: Any, **kwargs: Any) -> TensorDict:

@@ -106,7 +106,8 @@ class AutoNormal(AutoGuide):
     def median(self, *args: Any, **kwargs: Any) -> TensorDict:
         """Return the medians on the supports by site name, at the full size of subsampled plates."""
         self._prepare(args, kwargs)
-        return {name: slot.transform(deep_getattr(self.locs, name)) for name, slot in self._slots.items()}
+        locs = {name: deep_getattr(self.locs, name).detach().clone() for name in self._slots}
+        return {name: slot.transform(locs[name]) for name, slot in self._slots.items()}
 
     @torch.no_grad()
     def quantiles(self, quantiles: Iterable[float], *args: Any, **kwargs: Any) -> TensorDict:
