@@ -142,8 +142,8 @@ def _raise_log_prob_shape(site: Any, expected: list[int], actual: list[int]) -> 
         + (f", from the plates {plates}" if plates else ", as no plate is around it"),
         got=f"log_prob of shape {actual}; batch_shape {tuple(getattr(site['fn'], 'batch_shape', ()))}, "
         f"event_shape {tuple(getattr(site['fn'], 'event_shape', ()))}, value of shape {tuple(site['value'].shape)}",
-        hint=f"put it inside `with pyroxene.plate('name', {actual[-1] if actual else 1}):` where its elements are independent; "
-        "or declare the dimension an event with .to_event(1); or permute the data",
+        hint=f"put it inside `with pyroxene.plate('name', {actual[-1] if actual else 1}):` where its elements are "
+        "independent; or declare the dimension an event with .to_event(1); or permute the data",
     )
 
 

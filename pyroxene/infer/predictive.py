@@ -135,8 +135,8 @@ class Predictive(torch.nn.Module):
         batch_size: with `parallel`, how many draws one run takes, to bound memory; all where it is None.
 
     Returns:
-        of a call: draws by site name, shape (num_samples, *site shape), singleton dimensions for plates that a site does
-        not stand in.
+        of a call: draws by site name, shape (num_samples, *site shape), with singleton dimensions for plates that a
+        site does not stand in.
 
     Raises:
         UsageError: (a ValueError) neither draws, nor guide, nor num_samples, or draws of different numbers.

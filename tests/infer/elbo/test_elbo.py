@@ -69,7 +69,7 @@ def gradients(elbo, model, guide, *args):
     return torch.stack([g.reshape(()) for g in found])
 
 
-# one contract for all -------------------------------------------------------------------------------------------------
+# one contract for all -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("make", ESTIMATORS)
@@ -194,7 +194,7 @@ def test_a_nan_loss_names_where_it_began():
         assert math.isnan(Trace_ELBO().loss(model, lambda: None))
 
 
-# the loss as a module ---------------------------------------------------------------------------------------------------
+# the loss as a module -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("local", [False, True])
@@ -218,7 +218,7 @@ def test_an_elbo_is_a_module_for_any_torch_optimiser(local):
         assert bool(pyro.get_param_store()) is not local
 
 
-# analytic divergences ---------------------------------------------------------------------------------------------------
+# analytic divergences -----------------------------------------------------------------------------------------------
 
 
 def test_mean_field_uses_the_divergence_that_is_known():
@@ -285,7 +285,7 @@ def test_mean_field_warns_of_another_order_and_refuses_score_functions():
         TraceMeanField_ELBO().loss(normal_model, normal_guide(NonreparameterizedNormal))
 
 
-# downstream costs and baselines ------------------------------------------------------------------------------------------
+# downstream costs and baselines -------------------------------------------------------------------------------------
 
 
 def chain(obs=True):
