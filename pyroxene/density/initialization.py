@@ -86,12 +86,12 @@ def init_to_median(
     Args:
         site: a sample site; None returns the strategy with its options.
         num_samples: how many draws.
-        fallback: the strategy of multivariate sites, and where nothing can be drawn; None raises there.
+        fallback: the strategy where nothing can be drawn; None raises there. Multivariate sites start feasible.
     """
     if site is None:
         return functools.partial(init_to_median, num_samples=num_samples, fallback=fallback)
-    if _is_multivariate(site["fn"]) and fallback is not None:  # coordinates go together, as on the simplex
-        return fallback(site)
+    if _is_multivariate(site["fn"]):  # coordinates go together, as on the simplex
+        return init_to_feasible(site)
     try:
         value = site["fn"].sample(sample_shape=(num_samples,)).median(dim=0)[0]
         if bool(value.isnan().any()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pyroxene.errors import UsageError
@@ -36,18 +37,32 @@ def _hide_by_lists(
     for given, rest_is_hidden in ((hide, False), (expose, True), (hide_types, False), (expose_types, True)):
         if given is not None:  # the last list that is given says what becomes of sites in no list
             hide_all = rest_is_hidden
-    hidden_names, hidden_types = frozenset(hide or ()), frozenset(hide_types or ())
-    shown_names, shown_types = frozenset(expose or ()), frozenset(expose_types or ())
+    return _Hidden(
+        hide_all,
+        frozenset(hide or ()),
+        frozenset(hide_types or ()),
+        frozenset(expose or ()),
+        frozenset(expose_types or ()),
+    )
 
-    def hidden(msg: Any) -> bool:
+
+@dataclass(frozen=True)
+class _Hidden:
+    """Says whether lists of names and types hide a message; a value, so that blocked models pickle."""
+
+    hide_all: bool
+    hidden_names: frozenset[str]
+    hidden_types: frozenset[str]
+    shown_names: frozenset[str]
+    shown_types: frozenset[str]
+
+    def __call__(self, msg: Any) -> bool:
         name, kind = msg["name"], msg["type"]
         if kind == "sample" and msg["is_observed"]:
             kind = "observe"
-        if name in hidden_names or kind in hidden_types:
+        if name in self.hidden_names or kind in self.hidden_types:
             return True
-        return hide_all and name not in shown_names and kind not in shown_types
-
-    return hidden
+        return self.hide_all and name not in self.shown_names and kind not in self.shown_types
 
 
 class BlockMessenger(Messenger):

@@ -1,6 +1,6 @@
 """What every autoguide does to small models, as numbers: run under pyro-ppl it makes expected.json.
 
-    python programs.py pyro > expected.json
+python programs.py pyro > expected.json
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ SEED = 20
 
 
 def describe(value):
-    """Return nested numbers, rounded to seven digits; shapes stay visible."""
+    """Return nested numbers, rounded to six digits; shapes stay visible."""
     if isinstance(value, torch.Tensor):
-        return [list(value.shape), [float(f"{number:.7g}") for number in value.detach().double().flatten().tolist()]]
+        return [list(value.shape), [float(f"{number:.6g}") for number in value.detach().double().flatten().tolist()]]
     if isinstance(value, dict):
         return {str(name): describe(each) for name, each in value.items()}
     if isinstance(value, (list, tuple)):
@@ -31,7 +31,11 @@ class Programs:
     def __init__(self, name):
         load = importlib.import_module
         self.pyro, self.dist, self.poutine = load(name), load(f"{name}.distributions"), load(f"{name}.poutine")
-        self.infer, self.optim, self.guides = load(f"{name}.infer"), load(f"{name}.optim"), load(f"{name}.infer.autoguide")
+        self.infer, self.optim, self.guides = (
+            load(f"{name}.infer"),
+            load(f"{name}.optim"),
+            load(f"{name}.infer.autoguide"),
+        )
 
     def supports(self):
         """Sample from every kind of support, one of them under a dotted name."""
@@ -108,14 +112,20 @@ class Programs:
         svi = self.infer.SVI(getattr(self, model), guide, self.optim.Adam({"lr": 0.05}), elbo)
         report["losses"] = [svi.step() for _ in range(3)]
         vectorised = self.infer.Trace_ELBO(num_particles=3, vectorize_particles=True, max_plate_nesting=2)
-        report["vectorised loss"] = self.infer.SVI(getattr(self, model), guide, self.optim.SGD({"lr": 0.0}), vectorised).step()
+        report["vectorised loss"] = self.infer.SVI(
+            getattr(self, model), guide, self.optim.SGD({"lr": 0.0}), vectorised
+        ).step()
         trace = poutine.trace(guide).get_trace()
-        report["sites"] = {name: site["value"] for name, site in trace.nodes.items() if site["type"] in ("sample", "param")}
+        report["sites"] = {
+            name: site["value"] for name, site in trace.nodes.items() if site["type"] in ("sample", "param")
+        }
         report["log_prob"] = trace.log_prob_sum()
         with pyro.plate("samples", 5, dim=-3):
             report["many"] = guide()
         report["call"] = list(guide.call())
-        if maker != "AutoLaplaceApproximation" and not (model == "subsampled" and maker in ("AutoDelta", "AutoGuideList")):
+        if maker != "AutoLaplaceApproximation" and not (
+            model == "subsampled" and maker in ("AutoDelta", "AutoGuideList")
+        ):
             report["median"] = guide.median()
         if maker not in ("AutoDelta", "AutoLaplaceApproximation", "AutoGuideList"):
             report["quantiles"] = guide.quantiles([0.1, 0.5, 0.9])
