@@ -41,8 +41,8 @@ class Distribution:
         has_enumerate_support = False
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Draw a sample, reparameterised where the distribution can."""
-        raise NotImplementedError(f"{type(self).__name__} does not define __call__")
+        """Draw a sample, reparameterised where the distribution can; `sample` where a class says nothing else."""
+        return self.sample(*args, **kwargs)
 
     def sample(self, *args: Any, **kwargs: Any) -> Any:
         """Draw a sample without gradients."""

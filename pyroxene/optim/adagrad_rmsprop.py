@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch.optim import Optimizer
+
+from pyroxene.optim.groupwise import GroupwiseOptimizer
 
 __all__ = ["AdagradRMSProp"]
 
 
-class AdagradRMSProp(Optimizer):
+class AdagradRMSProp(GroupwiseOptimizer):
     """Steps that shrink like Adagrad's, scaled by a running mean of squared gradients like RMSProp's.
 
     Step k moves a parameter by -eta * k**(-1/2 + delta) * g / (1 + sqrt(s)), where g is its gradient and s starts
@@ -40,26 +40,6 @@ class AdagradRMSProp(Optimizer):
 
     def __init__(self, params: Any, eta: float = 1.0, delta: float = 1e-16, t: float = 0.1) -> None:
         super().__init__(params, {"eta": eta, "delta": delta, "t": t})
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Take one step.
-
-        Args:
-            closure: computes the loss and its gradients anew.
-
-        Returns:
-            what the closure returned, or None without one.
-        """
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            params = [p for p in group["params"] if p.grad is not None]
-            if params:
-                self._step_group(group, params)
-        return loss
 
     def _step_group(self, group: dict[str, Any], params: list[torch.Tensor]) -> None:
         grads: list[torch.Tensor] = [p.grad for p in params]  # type: ignore[misc]

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch.optim import Optimizer
+
+from pyroxene.optim.groupwise import GroupwiseOptimizer
 
 __all__ = ["ClippedAdam"]
 
 
-class ClippedAdam(Optimizer):
+class ClippedAdam(GroupwiseOptimizer):
     """Adam that clamps each entry of a gradient and decays its learning rate geometrically.
 
     For a gradient g, clamped to [-clip_norm, clip_norm], step t moves a parameter by
@@ -66,26 +66,8 @@ class ClippedAdam(Optimizer):
         }
         super().__init__(params, defaults)
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Take one step.
-
-        Args:
-            closure: computes the loss and its gradients anew.
-
-        Returns:
-            what the closure returned, or None without one.
-        """
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            group["lr"] *= group["lrd"]
-            params = [p for p in group["params"] if p.grad is not None]
-            if params:
-                self._step_group(group, params)
-        return loss
+    def _before_group(self, group: dict[str, Any]) -> None:
+        group["lr"] *= group["lrd"]
 
     def _step_group(self, group: dict[str, Any], params: list[torch.Tensor]) -> None:
         grads: list[torch.Tensor] = [p.grad for p in params]  # type: ignore[misc]

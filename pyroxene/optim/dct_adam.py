@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch.optim import Optimizer
 
 from pyroxene.errors import OptionError
 from pyroxene.ops.tensor_utils import dct, idct
+from pyroxene.optim.groupwise import GroupwiseOptimizer
 
 __all__ = ["DCTAdam"]
 
 
-class DCTAdam(Optimizer):
+class DCTAdam(GroupwiseOptimizer):
     """Clipped Adam, with a second set of coordinates for parameters that have a time dimension.
 
     A parameter whose attribute `_pyro_dct_dim` (a negative integer) names its time dimension is the sum of two
@@ -64,33 +64,19 @@ class DCTAdam(Optimizer):
         }
         super().__init__(params, defaults)
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Take one step.
+    def _before_group(self, group: dict[str, Any]) -> None:
+        group["lr"] *= group["lrd"]
 
-        Args:
-            closure: computes the loss and its gradients anew.
-
-        Returns:
-            what the closure returned, or None without one.
-        """
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            group["lr"] *= group["lrd"]
-            for param in group["params"]:
-                if param.grad is None:
-                    continue
-                grad = param.grad.clamp(-group["clip_norm"], group["clip_norm"])
-                subsample = getattr(param, "_pyro_subsample", None) if group["subsample_aware"] else None
-                by_entry = isinstance(self.state[param].get("step"), torch.Tensor)
-                if subsample or by_entry:
-                    self._step_subsample(group, param, grad, subsample or {})
-                else:
-                    self._step_whole(group, param, grad)
-        return loss
+    def _step_group(self, group: dict[str, Any], params: list[torch.Tensor]) -> None:
+        for param in params:
+            assert param.grad is not None
+            grad = param.grad.clamp(-group["clip_norm"], group["clip_norm"])
+            subsample = getattr(param, "_pyro_subsample", None) if group["subsample_aware"] else None
+            by_entry = isinstance(self.state[param].get("step"), torch.Tensor)
+            if subsample or by_entry:
+                self._step_subsample(group, param, grad, subsample or {})
+            else:
+                self._step_whole(group, param, grad)
 
     def _step_whole(self, group: dict[str, Any], param: torch.Tensor, grad: torch.Tensor) -> None:
         """Step every entry, in both domains where there is a time dimension."""

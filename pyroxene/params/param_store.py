@@ -16,8 +16,23 @@ from pyroxene.distributions import constraints
 from pyroxene.distributions.transforms import transform_to
 from pyroxene.errors import ParamStoreError, UsageError, describe
 from pyroxene.params.checkpoint import load_state, same_constraint, save_state
+from pyroxene.params.names import (
+    module_from_param_with_module_name,
+    normalize_param_name,
+    param_with_module_name,
+    user_param_name,
+)
 
-__all__ = ["ParamStoreDict", "StateDict", "clear_param_store", "get_param_store"]
+__all__ = [
+    "ParamStoreDict",
+    "StateDict",
+    "clear_param_store",
+    "get_param_store",
+    "module_from_param_with_module_name",
+    "normalize_param_name",
+    "param_with_module_name",
+    "user_param_name",
+]
 
 
 class StateDict(TypedDict):

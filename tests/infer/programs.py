@@ -338,9 +338,7 @@ class Programs:
 
         return model, guide
 
-    ANY = (
-        "conjugate unmasked auxiliary divergences likelihood factors subsampled subsampled_model".split()
-    )
+    ANY = "conjugate unmasked auxiliary divergences likelihood factors subsampled subsampled_model".split()
     SCORE = "score chain plated loops subsampled_score weighed flow discrete_batches".split()
     BASELINES = "average fixed average_and_fixed network plated_average".split()
 
