@@ -12,10 +12,11 @@ import torch
 from pyroxene._typing import Model
 from pyroxene.errors import UsageError
 from pyroxene.infer.elbo.base import ELBO
-from pyroxene.infer.util import torch_backward, torch_item
+from pyroxene.infer.util import torch_backward, torch_item, zero_grads
 from pyroxene.params import get_param_store
 from pyroxene.poutine import trace
 from pyroxene.poutine.runtime import share_subsamples
+from pyroxene.poutine.trace_struct import Trace
 
 __all__ = ["SVI", "SVIResult"]
 
@@ -130,13 +131,15 @@ class SVI:
     def _step(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, list[str]]:
         """Take one gradient step; return the loss and the names of the parameters that were stepped."""
         with share_subsamples(), trace(param_only=True) as captured:
-            loss = self.loss_and_grads(self.model, self.guide, *args, **kwargs)
-        leaves = {name: site["value"].unconstrained() for name, site in captured.trace.nodes.items()}
-        params = list({id(leaf): leaf for leaf in leaves.values()}.values())
+            try:
+                loss = self.loss_and_grads(self.model, self.guide, *args, **kwargs)
+            except BaseException:  # even an interrupt must not leave some particles' gradients to the next step
+                zero_grads(_leaves(captured.trace))
+                raise
+        params = _leaves(captured.trace)
         self.optim(params)
-        for leaf in params:
-            leaf.grad = None
-        return _numbers(loss), list(leaves)
+        zero_grads(params)
+        return _numbers(loss), list(captured.trace.nodes)
 
     def run(self, num_steps: int, *args: Any, progress: bool = True, **kwargs: Any) -> SVIResult:
         """Take many gradient steps; an interrupt from the keyboard ends the run with what it has.
@@ -180,6 +183,12 @@ class SVI:
         store = get_param_store()
         params = {name: store[name].detach().clone() for name in names if name in store}
         return SVIResult(torch.tensor(losses, dtype=torch.float64), params, interrupted)
+
+
+def _leaves(run: Trace) -> list[torch.Tensor]:
+    """Return the unconstrained leaves of a run's parameters, each once."""
+    leaves = [site["value"].unconstrained() for site in run.nodes.values()]
+    return list({id(leaf): leaf for leaf in leaves}.values())
 
 
 def _progress_bar(total: int) -> Any:

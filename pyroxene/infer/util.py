@@ -85,13 +85,20 @@ def total(terms: Iterable[Any]) -> Any:
     values = list(terms)
     if len(values) < 3:
         return sum(values) if values else 0.0
+    device = values[0].device
+    if any(value.device != device for value in values):
+        return sum(values)  # a scalar on the CPU adds to one on a GPU, but does not stack with it
     return torch.stack(values).sum()
 
 
 def zero_grads(tensors: Iterable[torch.Tensor]) -> None:
-    """Forget the gradients of leaf tensors."""
+    """Set the gradients of leaf tensors to zero, where they have one.
+
+    Zero, not None: an optimiser with momentum goes on moving a parameter that a step did not reach, as Pyro's do.
+    """
     for tensor in tensors:
-        tensor.grad = None
+        if tensor.grad is not None:
+            tensor.grad = torch.zeros_like(tensor.grad)
 
 
 def get_plate_stacks(trace: Any) -> dict[str, Stack]:

@@ -6,6 +6,7 @@ import math
 import warnings
 from abc import ABCMeta, abstractmethod
 from collections.abc import Iterator
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -63,7 +64,9 @@ class ELBO(metaclass=ABCMeta):
     Implementing an estimator: define
 
     - `_get_trace(model, guide, args, kwargs)`: one particle, (model_trace, guide_trace);
-    - `_particle(model_trace, guide_trace)`: (ELBO, surrogate whose gradient estimates the ELBO's), scalars.
+    - `_elbo(model_trace, guide_trace)`: its ELBO, a scalar;
+    - `_surrogate(model_trace, guide_trace, elbo)`: a scalar whose gradient estimates the ELBO's, where that is not the
+      ELBO itself; only what asks for gradients calls it, once a particle.
     """
 
     def __init__(
@@ -81,14 +84,14 @@ class ELBO(metaclass=ABCMeta):
         if max_iarange_nesting is not None:
             warnings.warn("max_iarange_nesting is now called max_plate_nesting", DeprecationWarning, stacklevel=2)
             max_plate_nesting = max_iarange_nesting
-        if not isinstance(num_particles, int) or num_particles < 1:
+        if not isinstance(num_particles, Integral) or num_particles < 1:
             raise UsageError(
                 "an ELBO averages over particles",
                 expected="num_particles >= 1",
                 got=num_particles,
                 hint="num_particles=1",
             )
-        self.num_particles = num_particles
+        self.num_particles = int(num_particles)
         self.max_plate_nesting = max_plate_nesting
         self.vectorize_particles = vectorize_particles
         if vectorize_particles and num_particles > 1:
@@ -112,8 +115,12 @@ class ELBO(metaclass=ABCMeta):
         """Return one particle: the model's run along the guide's run."""
 
     @abstractmethod
-    def _particle(self, model_trace: Trace, guide_trace: Trace) -> tuple[Any, Any]:
-        """Return the ELBO of one particle, and a surrogate whose gradient estimates the ELBO's gradient."""
+    def _elbo(self, model_trace: Trace, guide_trace: Trace) -> Any:
+        """Return the ELBO of one particle, or the sum over all where they are vectorised; a scalar."""
+
+    def _surrogate(self, model_trace: Trace, guide_trace: Trace, elbo: Any) -> Any:
+        """Return a scalar whose gradient estimates the gradient of `elbo`, which `_elbo` returned."""
+        return elbo
 
     # particles -------------------------------------------------------------------------------------------------------
 
@@ -121,7 +128,7 @@ class ELBO(metaclass=ABCMeta):
         self, model: Model, guide: Model, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         """Find how many batch dimensions plates take, by one run of model and guide."""
-        with block():
+        with block(), share_subsamples(isolated=True):
             guide_trace = trace(guide).get_trace(*args, **kwargs)
             model_trace = trace(replay(model, trace=guide_trace)).get_trace(*args, **kwargs)
         dims = [
@@ -173,7 +180,7 @@ class ELBO(metaclass=ABCMeta):
         elbo = 0.0
         with share_subsamples():
             for model_trace, guide_trace in self._get_traces(model, guide, args, kwargs):
-                elbo += torch_item(self._particle(model_trace, guide_trace)[0]) / self.num_particles
+                elbo += torch_item(self._elbo(model_trace, guide_trace)) / self.num_particles
         return self._checked(-elbo, model_trace, guide_trace)
 
     def differentiable_loss(self, model: Model, guide: Model, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -182,7 +189,8 @@ class ELBO(metaclass=ABCMeta):
         surrogate_loss: Any = 0.0
         with share_subsamples():
             for model_trace, guide_trace in self._get_traces(model, guide, args, kwargs):
-                elbo, surrogate = self._particle(model_trace, guide_trace)
+                elbo = self._elbo(model_trace, guide_trace)
+                surrogate = self._surrogate(model_trace, guide_trace, elbo)
                 loss = loss - torch_item(elbo) / self.num_particles
                 surrogate_loss = surrogate_loss - surrogate / self.num_particles
         self._checked(loss, model_trace, guide_trace)
@@ -195,7 +203,8 @@ class ELBO(metaclass=ABCMeta):
         loss = 0.0
         with share_subsamples():
             for model_trace, guide_trace in self._get_traces(model, guide, args, kwargs):
-                elbo, surrogate = self._particle(model_trace, guide_trace)
+                elbo = self._elbo(model_trace, guide_trace)
+                surrogate = self._surrogate(model_trace, guide_trace, elbo)
                 loss -= torch_item(elbo) / self.num_particles
                 if isinstance(surrogate, torch.Tensor) and surrogate.requires_grad:
                     scaled = surrogate.neg() if self.num_particles == 1 else surrogate / -self.num_particles

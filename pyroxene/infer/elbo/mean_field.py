@@ -47,7 +47,7 @@ class TraceMeanField_ELBO(ELBO):
             _check_mean_field(model_trace, guide_trace)
         return model_trace, guide_trace
 
-    def _particle(self, model_trace: Trace, guide_trace: Trace) -> tuple[Any, Any]:
+    def _elbo(self, model_trace: Trace, guide_trace: Trace) -> Any:
         elbo: Any = 0.0
         for name, site in model_trace.nodes.items():
             if site["type"] != "sample":
@@ -73,7 +73,7 @@ class TraceMeanField_ELBO(ELBO):
             if site["type"] == "sample" and name not in model_trace.nodes:
                 self._check_reparametrised(name, site)
                 elbo = elbo - site["log_prob_sum"]
-        return elbo, elbo
+        return elbo
 
     @staticmethod
     def _check_reparametrised(name: str, site: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from pyroxene._typing import Model
@@ -14,15 +15,22 @@ from pyroxene.poutine.trace_struct import Trace
 __all__ = ["JitTrace_ELBO", "Trace_ELBO"]
 
 
+def _sample_sites(run: Trace) -> Iterator[dict[str, Any]]:
+    return (site for site in run.nodes.values() if site["type"] == "sample")
+
+
+def _model_part(model_trace: Trace) -> Any:
+    """Return log p, the sum over the sites that are not masked out."""
+    return total(site["log_prob_sum"] for site in _sample_sites(model_trace) if site["mask"] is not False)
+
+
 def _log_ratios(model_trace: Trace, guide_trace: Trace) -> MultiFrameTensor:
     """Return log p - log q of all sites, by the plates they vary over, without gradients."""
     ratios = MultiFrameTensor()
-    for site in model_trace.nodes.values():
-        if site["type"] == "sample":
-            ratios.add((site["cond_indep_stack"], site["log_prob"].detach()))
-    for site in guide_trace.nodes.values():
-        if site["type"] == "sample":
-            ratios.add((site["cond_indep_stack"], -site["log_prob"].detach()))
+    for site in _sample_sites(model_trace):
+        ratios.add((site["cond_indep_stack"], site["log_prob"].detach()))
+    for site in _sample_sites(guide_trace):
+        ratios.add((site["cond_indep_stack"], -site["log_prob"].detach()))
     return ratios
 
 
@@ -48,22 +56,14 @@ class Trace_ELBO(ELBO):
     ) -> tuple[Trace, Trace]:
         return get_importance_trace("flat", self.max_plate_nesting, model, guide, args, kwargs)
 
-    def _particle(self, model_trace: Trace, guide_trace: Trace) -> tuple[Any, Any]:
-        model_part = total(
-            site["log_prob_sum"]
-            for site in model_trace.nodes.values()
-            if site["type"] == "sample" and site["mask"] is not False
-        )
-        guide_sites = [site for site in guide_trace.nodes.values() if site["type"] == "sample"]
-        elbo = model_part - total(site["log_prob_sum"] for site in guide_sites)
-        if all(site["score_parts"].entropy_term is site["log_prob"] for site in guide_sites):
-            return elbo, elbo  # every site is reparametrised: the estimate differentiates as it stands
-        return elbo, self._surrogate(model_part, model_trace, guide_trace, guide_sites)
+    def _elbo(self, model_trace: Trace, guide_trace: Trace) -> Any:
+        return _model_part(model_trace) - total(site["log_prob_sum"] for site in _sample_sites(guide_trace))
 
-    @staticmethod
-    def _surrogate(model_part: Any, model_trace: Trace, guide_trace: Trace, guide_sites: list[Any]) -> Any:
-        """Return a scalar whose gradient estimates the ELBO's, by score functions where values carry no gradient."""
-        surrogate = model_part
+    def _surrogate(self, model_trace: Trace, guide_trace: Trace, elbo: Any) -> Any:
+        guide_sites = list(_sample_sites(guide_trace))
+        if all(site["score_parts"].entropy_term is site["log_prob"] for site in guide_sites):
+            return elbo  # every site is reparametrised: the estimate differentiates as it stands
+        surrogate = _model_part(model_trace)
         ratios: MultiFrameTensor | None = None
         for site in guide_sites:
             _, score_function, entropy_term = site["score_parts"]

@@ -12,7 +12,7 @@ from pyroxene.distributions.util import is_identically_zero
 from pyroxene.errors import UsageError
 from pyroxene.infer.elbo.base import ELBO
 from pyroxene.infer.importance_trace import get_importance_trace
-from pyroxene.infer.util import MultiFrameTensor
+from pyroxene.infer.util import MultiFrameTensor, total
 from pyroxene.ops.provenance import detach_provenance, get_provenance, track_provenance
 from pyroxene.poutine.message import Message
 from pyroxene.poutine.messenger import Messenger
@@ -32,6 +32,11 @@ class TrackNonReparam(Messenger):
             return
         before = get_provenance(msg["value"])
         msg["value"] = track_provenance(detach_provenance(msg["value"]), before | frozenset({msg["name"]}))
+
+
+def _log_prob_sum(run: Trace) -> Any:
+    """Return the log density of a run, a plain scalar."""
+    return detach_provenance(total(site["log_prob_sum"] for site in run.nodes.values() if site["type"] == "sample"))
 
 
 def _costs(model_trace: Trace, guide_trace: Trace) -> Iterable[tuple[Any, torch.Tensor]]:
@@ -59,8 +64,8 @@ def _compute_downstream_costs(
             members[name].add(site["name"])
     costs: dict[str, torch.Tensor] = {}
     for name, collected in frames.items():
-        total = collected.sum_to(guide_trace.nodes[name]["cond_indep_stack"])
-        costs[name] = torch.zeros(()) if total is None else total
+        summed = collected.sum_to(guide_trace.nodes[name]["cond_indep_stack"])
+        costs[name] = torch.zeros(()) if summed is None else summed
     return costs, members
 
 
@@ -86,10 +91,9 @@ def _baseline(name: str, site: Any, cost: torch.Tensor) -> tuple[Any, Any]:
     loss: Any = 0.0
     if use_average:
         average = param(_AVERAGE + name, torch.zeros(cost.shape, device=site["value"].device))
+        baseline = baseline + average.detach().clone()  # of earlier steps alone: the present cost would bias the gradient
         with torch.no_grad():
-            updated = (1 - rate) * cost.detach() + rate * average
-        baseline = baseline + updated
-        average.data = updated.data
+            average.copy_((1 - rate) * cost + rate * average)
     if network is not None:
         prediction = network(network_input.detach() if isinstance(network_input, torch.Tensor) else network_input)
         loss = torch.pow(cost.detach() - prediction, 2.0).sum()
@@ -129,19 +133,16 @@ class TraceGraph_ELBO(ELBO):
         with TrackNonReparam():
             return get_importance_trace("flat", self.max_plate_nesting, model, guide, args, kwargs)
 
-    def _particle(self, model_trace: Trace, guide_trace: Trace) -> tuple[Any, Any]:
-        elbo: Any = 0.0
-        surrogate: Any = 0.0
-        for site in model_trace.nodes.values():
-            if site["type"] == "sample":
-                log_prob_sum = detach_provenance(site["log_prob_sum"])
-                elbo = elbo + log_prob_sum
-                surrogate = surrogate + log_prob_sum
+    def _elbo(self, model_trace: Trace, guide_trace: Trace) -> Any:
+        return _log_prob_sum(model_trace) - _log_prob_sum(guide_trace)
+
+    def _surrogate(self, model_trace: Trace, guide_trace: Trace, elbo: Any) -> Any:
+        sites = {name: site for name, site in guide_trace.nodes.items() if site["type"] == "sample"}
+        if all(site["score_parts"].entropy_term is site["log_prob"] for site in sites.values()):
+            return elbo  # every site is reparametrised: the estimate differentiates as it stands
+        surrogate = _log_prob_sum(model_trace)
         weighted: list[str] = []
-        for name, site in guide_trace.nodes.items():
-            if site["type"] != "sample":
-                continue
-            elbo = elbo - detach_provenance(site["log_prob_sum"])
+        for name, site in sites.items():
             parts = site["score_parts"]
             if not is_identically_zero(parts.entropy_term):
                 surrogate = surrogate - detach_provenance(parts.entropy_term.sum())
@@ -150,8 +151,8 @@ class TraceGraph_ELBO(ELBO):
         if weighted:
             costs, _ = _compute_downstream_costs(model_trace, guide_trace, set(weighted))
             for name in weighted:
-                surrogate = surrogate + self._weighted_score(name, guide_trace.nodes[name], costs[name])
-        return elbo, surrogate
+                surrogate = surrogate + self._weighted_score(name, sites[name], costs[name])
+        return surrogate
 
     def _weighted_score(self, name: str, site: Any, cost: torch.Tensor) -> torch.Tensor:
         """Return the score of a site times its costs, less the loss that trains its baseline."""
