@@ -382,6 +382,125 @@ class Programs:
             "evaluated": svi.evaluate_loss(),
         }
 
+    # predictions ------------------------------------------------------------------------------------------------------
+
+    def tree(self, obs=None):
+        """A global value, a plate of local ones, observations and a function of them."""
+        pyro, dist = self.pyro, self.dist
+        a = pyro.sample("a", dist.Normal(0.0, 1.0))
+        with pyro.plate("p", 4, dim=-1):
+            z = pyro.sample("z", dist.Normal(a, 1.0))
+            y = pyro.sample("y", dist.Normal(z, 1.0), obs=obs)
+        pyro.deterministic("d", y.sum(-1))
+        return y
+
+    def tree_guide(self, obs=None):
+        """A guide of its latent values, with an auxiliary one."""
+        pyro, dist = self.pyro, self.dist
+        u = pyro.sample("u", dist.Normal(1.0, 0.1), infer={"is_auxiliary": True})
+        pyro.sample("a", dist.Delta(u))
+        with pyro.plate("p", 4, dim=-1):
+            pyro.sample("z", dist.Normal(pyro.param("loc", torch.ones(4)), 0.1))
+
+    def tree_module(self):
+        """The guide as a module with a parameter and a random attribute."""
+        pyro, dist, nn = self.pyro, self.dist, self.nn
+
+        class Guide(nn.PyroModule):
+            def __init__(self):
+                super().__init__()
+                self.loc = nn.PyroParam(torch.ones(4))
+                self.a = nn.PyroSample(dist.Normal(1.0, 0.1))
+
+            def forward(self, obs=None):
+                with pyro.plate("p", 4, dim=-1):
+                    pyro.sample("z", dist.Normal(self.loc + self.a, 0.1))
+
+        return Guide()
+
+    def grid(self):
+        """Two plates, vector events in each, and outside; a deterministic vector."""
+        pyro, dist = self.pyro, self.dist
+        w = pyro.sample("w", dist.Dirichlet(torch.ones(3)))
+        with pyro.plate("rows", 2, dim=-2):
+            r = pyro.sample("r", dist.Normal(torch.zeros(3), 1.0).to_event(1))
+            with pyro.plate("columns", 5, dim=-1):
+                x = pyro.sample("x", dist.Normal((r * w).sum(-1), 1.0))
+                pyro.sample("k", dist.Categorical(w))
+                pyro.deterministic("v", torch.stack([x, -x], -1), event_dim=1)
+        with pyro.plate("columns_alone", 5, dim=-1):
+            pyro.sample("c", dist.Poisson(2.0))
+        return x
+
+    def minibatch(self):
+        """A subsampled plate, and one that loops."""
+        pyro, dist = self.pyro, self.dist
+        m = pyro.sample("m", dist.Normal(0.0, 1.0))
+        with pyro.plate("p", 6, subsample_size=3) as index:
+            y = pyro.sample("y", dist.Normal(m + DATA[index], 0.1))
+        for i in pyro.plate("loop", 2):
+            pyro.sample(f"l{i}", dist.Normal(m, 1.0))
+        return y
+
+    def bare(self, n=2):
+        """No plate; a result that is no tensor."""
+        pyro, dist = self.pyro, self.dist
+        x = pyro.sample("x", dist.Normal(0.0, 1.0))
+        pyro.sample("v", dist.MultivariateNormal(torch.zeros(n), torch.eye(n)))
+        return {"x": x}
+
+    def predict(self, model, given=None, args=(), **options):
+        """One call of Predictive."""
+        guide = options.pop("guide", None)
+        predictive = self.infer.Predictive(getattr(self, model), given, guide=guide, **options)
+        self.pyro.set_rng_seed(5)
+        return {"first": predictive(*args), "call": predictive.call(*args)}
+
+    def vectorised(self, model, given=None, **options):
+        """Shapes and values of a vectorised trace."""
+        predictive = self.infer.Predictive(getattr(self, model), given, **options)
+        self.pyro.set_rng_seed(5)
+        trace = predictive.get_vectorized_trace()
+        return {name: site["value"] for name, site in trace.nodes.items() if site["type"] == "sample"}
+
+    def predictions(self):
+        """Yield (name, function) of Predictive's forms."""
+        five, data = torch.arange(5.0), torch.ones(4)
+        z = torch.arange(20.0).reshape(5, 4)
+        forms = {
+            "prior": lambda **o: self.predict("tree", num_samples=5, **o),
+            "prior of sites": lambda **o: self.predict("tree", num_samples=5, return_sites=["z", "_RETURN"], **o),
+            "draws": lambda **o: self.predict("tree", {"a": five}, **o),
+            "draws kept aligned": lambda **o: self.predict("tree", {"a": five[:, None], "z": z}, **o),
+            "draws and observations": lambda **o: self.predict("tree", {"a": five}, (data,), **o),
+            "draws of sites": lambda **o: self.predict("tree", {"a": five}, return_sites=("a", "d", "_RETURN"), **o),
+            "all sites": lambda **o: self.predict("tree", {"a": five}, return_sites=None, **o),
+            "one draw": lambda **o: self.predict("tree", {"a": five[:1]}, **o),
+            "guide": lambda **o: self.predict("tree", guide=self.tree_guide, num_samples=3, **o),
+            "guide, some sites": lambda **o: self.predict(
+                "tree", guide=self.tree_guide, num_samples=3, return_sites=("y", "z"), **o
+            ),
+            "guide, observed": lambda **o: self.predict(
+                "tree", None, (data,), guide=self.tree_guide, num_samples=3, **o
+            ),
+            "guide as module": lambda **o: self.predict("tree", guide=self.tree_module(), num_samples=3, **o),
+            "grid": lambda **o: self.predict("grid", num_samples=2, **o),
+            "grid result": lambda **o: self.predict("grid", num_samples=2, return_sites=["_RETURN", "v", "c"], **o),
+            "grid draws": lambda **o: self.predict("grid", {"w": torch.full((2, 1, 1, 3), 1 / 3)}, **o),
+            "grid draws, flat": lambda **o: self.predict("grid", {"w": torch.full((2, 3), 1 / 3)}, **o),
+            "minibatch": lambda **o: self.predict("minibatch", num_samples=3, **o),
+            "minibatch draws": lambda **o: self.predict("minibatch", {"m": five}, **o),
+            "bare": lambda **o: self.predict("bare", num_samples=3, **o),
+            "bare with argument": lambda **o: self.predict("bare", None, (3,), num_samples=3, **o),
+        }
+        for name, form in forms.items():
+            yield f"Predictive, {name}", form
+            yield f"Predictive, {name}, parallel", lambda form=form: form(parallel=True)
+        yield "Predictive, bare result", lambda: self.predict("bare", num_samples=2, return_sites=["_RETURN", "x"])
+        yield "Predictive, trace, tree", lambda: self.vectorised("tree", {"a": five})
+        yield "Predictive, trace, grid", lambda: self.vectorised("grid", num_samples=4)
+        yield "Predictive, trace, guide", lambda: self.vectorised("tree", guide=self.tree_guide, num_samples=4)
+
     def cases(self):
         """Yield (name, function without arguments)."""
         for estimator in ("Trace_ELBO", "TraceMeanField_ELBO", "TraceGraph_ELBO"):
@@ -395,6 +514,7 @@ class Programs:
                 yield f"{estimator}, {pair}, train", lambda e=estimator, p=pair: self.train(e, p, {})
         for optimiser in ("SGD", "ClippedAdam", "RMSprop"):
             yield f"{optimiser}", lambda o=optimiser: self.train("Trace_ELBO", "divergences", {}, o)
+        yield from self.predictions()
 
     def run(self, function):
         """Run one case from a clean slate; an error is its class."""
@@ -404,7 +524,7 @@ class Programs:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 return describe(function())
-        except (ValueError, RuntimeError, KeyError, NotImplementedError) as error:
+        except (ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
             return f"{type(error).__name__}: {str(error)[:150]}"
 
 

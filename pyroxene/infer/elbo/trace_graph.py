@@ -91,7 +91,8 @@ def _baseline(name: str, site: Any, cost: torch.Tensor) -> tuple[Any, Any]:
     loss: Any = 0.0
     if use_average:
         average = param(_AVERAGE + name, torch.zeros(cost.shape, device=site["value"].device))
-        baseline = baseline + average.detach().clone()  # of earlier steps alone: the present cost would bias the gradient
+        # of earlier steps alone: the present cost would bias the gradient
+        baseline = baseline + average.detach().clone()
         with torch.no_grad():
             average.copy_((1 - rate) * cost + rate * average)
     if network is not None:
