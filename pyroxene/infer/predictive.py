@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
 from pyroxene._typing import Model, TensorDict
-from pyroxene.errors import UsageError
+from pyroxene.errors import MissingSiteError, UsageError
 from pyroxene.poutine import block, condition, mask, trace
 from pyroxene.poutine.trace_struct import Trace
 from pyroxene.poutine.util import prune_subsample_sites
@@ -39,7 +40,6 @@ class _Plan:
         self,
         model: Model,
         given: Mapping[str, torch.Tensor],
-        num_samples: int,
         return_sites: Sequence[str] | None,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
@@ -48,7 +48,8 @@ class _Plan:
         self.args, self.kwargs = args, kwargs
         with block():
             self.nesting = _max_plate_nesting(trace(self.model).get_trace(*args, **kwargs))
-            run = prune_subsample_sites(trace(self.model).get_trace(*args, **kwargs))
+            whole = trace(self.model).get_trace(*args, **kwargs)
+        run = prune_subsample_sites(whole)
         self.shapes: Shapes = {}  # of one draw, without the leading sample dimension
         for name in run.stochastic_nodes + run.observation_nodes:
             if _is_wanted(name, given, return_sites):
@@ -58,8 +59,8 @@ class _Plan:
         if return_sites and "_RETURN" in return_sites:
             value = run.nodes["_RETURN"]["value"]
             self.shapes["_RETURN"] = value.shape if isinstance(value, torch.Tensor) else None
-        unknown = [name for name in return_sites or () if name not in self.shapes]
-        if unknown and not all(name in given for name in unknown):
+        unknown = [name for name in return_sites or () if name not in whole.nodes and name not in given]
+        if unknown:
             raise UsageError(
                 f"return_sites names sites that the model does not have: {unknown}",
                 expected=[*run.stochastic_nodes, *run.observation_nodes, "_RETURN"],
@@ -83,7 +84,7 @@ class _Plan:
                 *self.args, **self.kwargs
             )
             for name in collected:
-                collected[name].append(run.nodes[name]["value"])
+                collected[name].append(_node(run, name)["value"])
         result: dict[str, Any] = {}
         for name, values in collected.items():
             shape = self.shapes[name]
@@ -102,7 +103,7 @@ class _Plan:
         run = self.vectorised(given, num_samples)
         result: dict[str, Any] = {}
         for name, shape in self.shapes.items():
-            value = run.nodes[name]["value"]
+            value = _node(run, name)["value"]
             if shape is None or not isinstance(value, torch.Tensor):
                 result[name] = value
                 continue
@@ -111,10 +112,52 @@ class _Plan:
         return result
 
 
+def _node(run: Trace, name: str) -> Mapping[str, Any]:
+    node: Mapping[str, Any] | None = run.nodes.get(name)
+    if node is None:
+        raise MissingSiteError(
+            f"site '{name}' stands in one run of the model and not in another",
+            site=name,
+            expected="the same sites in each run",
+            got=[site for site in run.nodes if site not in ("_INPUT", "_RETURN")],
+            hint="name the sites that are always there: return_sites=[...]",
+        )
+    return node
+
+
 def _is_wanted(name: str, given: Mapping[str, torch.Tensor], return_sites: Sequence[str] | None) -> bool:
     if return_sites is None:  # everything
         return True
     return name in return_sites if return_sites else name not in given
+
+
+def _number_of_draws(given: Mapping[str, torch.Tensor], num_samples: int | None) -> int:
+    """Return how many draws to make: as many as are given, or else what was asked for."""
+    counts = {name: len(value) for name, value in given.items()}
+    if len(set(counts.values())) > 1:
+        raise UsageError(
+            "Sample size from site to site differs.",
+            expected="one number of draws",
+            got=counts,
+            hint="cut them to the same length, and put the draws along the first dimension",
+        )
+    count = next(iter(counts.values()), num_samples)
+    if count is None:
+        raise UsageError(
+            "No sample sites in posterior samples to infer num_samples.",
+            expected="num_samples",
+            got=None,
+            hint="num_samples=1000",
+        )
+    if count < 1:
+        raise UsageError("there are no draws to make", expected="at least one draw", got=count, hint="num_samples=1000")
+    if num_samples is not None and num_samples != count:
+        warnings.warn(
+            f"Predictive makes one draw for each of the {count} posterior_samples; num_samples={num_samples} is ignored",
+            UserWarning,
+            stacklevel=3,
+        )
+    return count
 
 
 class Predictive(torch.nn.Module):
@@ -129,7 +172,7 @@ class Predictive(torch.nn.Module):
         guide: a trained guide to draw latent sites from, instead of `posterior_samples`.
         num_samples: how many draws; needed where there are no posterior_samples.
         return_sites: names of the sites to return, "_RETURN" for the model's result; by default the sample sites that
-            are not in `posterior_samples`.
+            are not in `posterior_samples`; None for all sample sites.
         parallel: whether all draws are one run of the model, with a batch dimension left of its plates; the model
             must then broadcast.
         batch_size: with `parallel`, how many draws one run takes, to bound memory; all where it is None.
@@ -139,7 +182,9 @@ class Predictive(torch.nn.Module):
         site does not stand in.
 
     Raises:
-        UsageError: (a ValueError) neither draws, nor guide, nor num_samples, or draws of different numbers.
+        UsageError: (a ValueError) neither draws nor num_samples, draws of different numbers, or a name in
+            `return_sites` that the model does not have.
+        MissingSiteError: (a KeyError) a site stands in one run of the model and not in the next.
 
     Example:
         >>> import pyroxene, pyroxene.distributions as dist
@@ -157,7 +202,7 @@ class Predictive(torch.nn.Module):
         posterior_samples: Mapping[str, torch.Tensor] | None = None,
         guide: Model | None = None,
         num_samples: int | None = None,
-        return_sites: Sequence[str] = (),
+        return_sites: Sequence[str] | None = (),
         parallel: bool = False,
         *,
         batch_size: int | None = None,
@@ -171,31 +216,6 @@ class Predictive(torch.nn.Module):
                 got="neither",
                 hint="num_samples=1000 draws from the prior; with guide=guide too, from the posterior",
             )
-        counts = {name: len(value) for name, value in given.items()}
-        if len(set(counts.values())) > 1:
-            raise UsageError(
-                "Sample size from site to site differs.",
-                expected="one number of draws",
-                got=counts,
-                hint="cut them to the same length, and put the draws along the first dimension",
-            )
-        if given:
-            count = next(iter(counts.values()))
-            if num_samples is not None and num_samples != count:
-                raise UsageError(
-                    "Sample size does not match num_samples.",
-                    expected=f"num_samples={count}, or none",
-                    got=num_samples,
-                    hint="leave num_samples out",
-                )
-            num_samples = count
-        if num_samples is None:
-            raise UsageError(
-                "No sample sites in posterior samples to infer num_samples.",
-                expected="num_samples",
-                got=None,
-                hint="num_samples=1000",
-            )
         if guide is not None and given:
             raise UsageError(
                 "posterior_samples cannot be provided with the guide argument.",
@@ -203,7 +223,7 @@ class Predictive(torch.nn.Module):
                 got="both",
                 hint="leave posterior_samples out: the guide draws them",
             )
-        if not isinstance(return_sites, (list, tuple, set)):
+        if return_sites is not None and not isinstance(return_sites, (list, tuple, set)):
             raise UsageError(
                 "return_sites is a sequence of names",
                 expected="a list or tuple",
@@ -214,19 +234,16 @@ class Predictive(torch.nn.Module):
             raise UsageError(
                 "batch_size is a number of draws", expected="batch_size >= 1", got=batch_size, hint="batch_size=100"
             )
-        self._posterior_samples: TensorDict = given
-        self._model, self._guide = (model,), (guide,)  # tuples: not this module's own submodules
-        if isinstance(model, torch.nn.Module):
-            self.model = model
-        if isinstance(guide, torch.nn.Module):
-            self.guide = guide
-        self.num_samples = num_samples
-        self.return_sites = tuple(return_sites)
+        self.model = model
+        self.posterior_samples: TensorDict = given
+        self.num_samples = _number_of_draws(given, num_samples)
+        self.guide = guide
+        self.return_sites = None if return_sites is None else tuple(return_sites)
         self.parallel = parallel
         self.batch_size = batch_size
 
     def _draws(self, model: Model, given: TensorDict, return_sites: Any, args: Any, kwargs: Any) -> dict[str, Any]:
-        plan = _Plan(model, given, self.num_samples, return_sites, args, kwargs)
+        plan = _Plan(model, given, return_sites, args, kwargs)
         if not self.parallel:
             return plan.one_by_one(given, self.num_samples)
         size = self.num_samples if self.batch_size is None else self.batch_size
@@ -239,10 +256,9 @@ class Predictive(torch.nn.Module):
         return {name: _join([part[name] for part in parts]) for name in parts[0]}
 
     def _latent_draws(self, args: Any, kwargs: Any) -> TensorDict:
-        guide = self._guide[0]
-        if guide is None:
-            return self._posterior_samples
-        return self._draws(guide, {}, None, args, kwargs)
+        if self.guide is None:
+            return self.posterior_samples
+        return self._draws(self.guide, {}, None, args, kwargs)
 
     def call(self, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
         """Return the draws as a tuple, in the order of the sites' names."""
@@ -258,8 +274,8 @@ class Predictive(torch.nn.Module):
         """
         given = self._latent_draws(args, kwargs)
         # With a guide nothing was given by the caller, so the guide's draws are part of the answer.
-        wanted = None if self._guide[0] is not None and not self.return_sites else self.return_sites
-        return self._draws(self._model[0], given, wanted, args, kwargs)
+        wanted = None if self.guide is not None and not self.return_sites else self.return_sites
+        return self._draws(self.model, given, wanted, args, kwargs)
 
     def get_samples(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Return draws by site name; the old name of calling the object."""
@@ -268,7 +284,7 @@ class Predictive(torch.nn.Module):
     def get_vectorized_trace(self, *args: Any, **kwargs: Any) -> Trace:
         """Return the trace of one run with all draws as a batch dimension left of the plates."""
         given = self._latent_draws(args, kwargs)
-        plan = _Plan(self._model[0], given, self.num_samples, (), args, kwargs)
+        plan = _Plan(self.model, given, (), args, kwargs)
         return plan.vectorised(given, self.num_samples)
 
 

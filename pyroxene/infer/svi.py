@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -73,10 +74,7 @@ class SVI:
         loss_and_grads: Callable[..., Any] | None = None,
         num_samples: int = 0,
         num_steps: int = 0,
-        **kwargs: Any,
     ) -> None:
-        if kwargs:
-            raise UsageError("SVI has no such options", expected="model, guide, optim, loss", got=sorted(kwargs))
         if not callable(optim) or isinstance(optim, (torch.optim.Optimizer, type)):
             raise UsageError(
                 "SVI takes an optimiser of pyroxene.optim",
@@ -153,7 +151,7 @@ class SVI:
         Returns:
             losses and parameters.
         """
-        if not isinstance(num_steps, int) or num_steps < 1:
+        if not isinstance(num_steps, Integral) or num_steps < 1:
             raise UsageError(
                 "SVI.run takes a number of steps first",
                 expected="num_steps >= 1",
@@ -171,7 +169,8 @@ class SVI:
                 losses.append(loss)
                 names.update(dict.fromkeys(stepped))
                 if bar is not None:
-                    smoothed = loss if smoothed is None else 0.97 * smoothed + 0.03 * loss
+                    shown = loss[0] if isinstance(loss, tuple) else loss
+                    smoothed = shown if smoothed is None else 0.97 * smoothed + 0.03 * shown
                     if done % 20 == 0 or done == num_steps:
                         bar.set_postfix_str(f"loss {smoothed:.4g}", refresh=False)
                     bar.update()
