@@ -79,15 +79,15 @@ def ignore_experimental_warning() -> Iterator[None]:
 
 
 def _expected_shape(site: Any) -> list[int]:
-    """The batch shape that a site's plates declare."""
-    expected: list[int] = []
+    """The batch shape that a site's plates declare; -1 where any size fits: right of a plate, or of unknown size."""
+    expected: list[int | None] = []
     for frame in site["cond_indep_stack"]:
         dim = frame.dim
         if dim is None:
             continue
         if len(expected) < -dim:
-            expected[:0] = [1] * (-dim - len(expected))
-        if expected[dim] != 1:
+            expected[:0] = [None] * (-dim - len(expected))
+        if expected[dim] is not None:
             raise ShapeError(
                 f'at site "{site["name"]}" within plate("{frame.name}", dim={dim}): two plates want dim {dim}',
                 site=site["name"],
@@ -98,7 +98,7 @@ def _expected_shape(site: Any) -> list[int]:
                 hint="give one of the plates another dim",
             )
         expected[dim] = frame.size
-    return expected
+    return [-1 if size is None else size for size in expected]
 
 
 def check_site_shape(site: Any, max_plate_nesting: float) -> None:
@@ -113,8 +113,6 @@ def check_site_shape(site: Any, max_plate_nesting: float) -> None:
     """
     actual = list(site["log_prob"].shape)
     expected = _expected_shape(site)
-    if actual == expected:
-        return
     if len(expected) > max_plate_nesting:
         raise ShapeError(
             f'at site "{site["name"]}", plate stack overflow',
@@ -124,6 +122,8 @@ def check_site_shape(site: Any, max_plate_nesting: float) -> None:
             got=f"{len(expected)}",
             hint="raise max_plate_nesting",
         )
+    if actual == expected:
+        return
     if max_plate_nesting < len(actual):
         actual = actual[len(actual) - int(max_plate_nesting) :] if max_plate_nesting > 0 else []
     for have, want in zip_longest(reversed(actual), reversed(expected), fillvalue=1):

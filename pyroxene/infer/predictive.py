@@ -153,7 +153,7 @@ def _number_of_draws(given: Mapping[str, torch.Tensor], num_samples: int | None)
         raise UsageError("there are no draws to make", expected="at least one draw", got=count, hint="num_samples=1000")
     if num_samples is not None and num_samples != count:
         warnings.warn(
-            f"Predictive makes one draw for each of the {count} posterior_samples; num_samples={num_samples} is ignored",
+            f"Predictive makes one draw for each of the {count} posterior_samples, not num_samples={num_samples}",
             UserWarning,
             stacklevel=3,
         )

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any
 
+import numpy as np
 import torch
 
 from pyroxene._typing import Model
@@ -151,7 +151,7 @@ class SVI:
         Returns:
             losses and parameters.
         """
-        if not isinstance(num_steps, Integral) or num_steps < 1:
+        if not isinstance(num_steps, (int, np.integer)) or num_steps < 1:
             raise UsageError(
                 "SVI.run takes a number of steps first",
                 expected="num_steps >= 1",

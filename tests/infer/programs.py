@@ -413,8 +413,9 @@ class Programs:
                 self.a = nn.PyroSample(dist.Normal(1.0, 0.1))
 
             def forward(self, obs=None):
+                a = self.a
                 with pyro.plate("p", 4, dim=-1):
-                    pyro.sample("z", dist.Normal(self.loc + self.a, 0.1))
+                    pyro.sample("z", dist.Normal(self.loc + a, 0.1))
 
         return Guide()
 

@@ -139,8 +139,8 @@ def test_it_is_a_module_of_its_model_and_guide():
 def test_what_it_refuses():
     with pytest.raises(UsageError, match="either posterior_samples or num_samples|Either"):
         Predictive(model)
-    with pytest.raises(UsageError, match="does not match num_samples"):
-        Predictive(model, {"a": torch.zeros(3)}, num_samples=4)
+    with pytest.warns(UserWarning, match="one draw for each of the 3 posterior_samples, not num_samples=4"):
+        assert Predictive(model, {"a": torch.zeros(3)}, num_samples=4)()["y"].shape == (3, 4)
     with pytest.raises(UsageError, match="cannot be provided with the guide"):
         Predictive(model, {"a": torch.zeros(3)}, guide=guide)
     with pytest.raises(UsageError, match="infer num_samples"):

@@ -6,9 +6,9 @@ import math
 import warnings
 from abc import ABCMeta, abstractmethod
 from collections.abc import Iterator
-from numbers import Integral
 from typing import Any
 
+import numpy as np
 import torch
 
 from pyroxene import settings
@@ -84,7 +84,7 @@ class ELBO(metaclass=ABCMeta):
         if max_iarange_nesting is not None:
             warnings.warn("max_iarange_nesting is now called max_plate_nesting", DeprecationWarning, stacklevel=2)
             max_plate_nesting = max_iarange_nesting
-        if not isinstance(num_particles, Integral) or num_particles < 1:
+        if not isinstance(num_particles, (int, np.integer)) or num_particles < 1:
             raise UsageError(
                 "an ELBO averages over particles",
                 expected="num_particles >= 1",
