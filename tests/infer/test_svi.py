@@ -12,7 +12,6 @@ import torch
 import pyroxene as pyro
 import pyroxene.distributions as dist
 from pyroxene import nn, settings
-from pyroxene.distributions import constraints
 from pyroxene.errors import UsageError
 from pyroxene.infer import SVI, SVIResult, Trace_ELBO, TraceGraph_ELBO, TraceMeanField_ELBO
 from pyroxene.infer.autoguide import AutoNormal
@@ -243,9 +242,7 @@ def test_vectorised_particles_and_networks_train(estimator):
                 pyro.sample("y", dist.Normal(self.net(x).squeeze(-1) + 0.0 * noise, 0.5), obs=2 * x.squeeze(-1))
 
     network = Model()
-    svi = SVI(
-        network, AutoNormal(network), Adam({"lr": 0.1}), estimator(num_particles=4, vectorize_particles=True)
-    )
+    svi = SVI(network, AutoNormal(network), Adam({"lr": 0.1}), estimator(num_particles=4, vectorize_particles=True))
     svi.run(100, x, progress=False)
     assert network.net.weight.item() == pytest.approx(2.0, abs=0.05)
 
