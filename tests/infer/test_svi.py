@@ -12,6 +12,7 @@ import torch
 import pyroxene as pyro
 import pyroxene.distributions as dist
 from pyroxene import nn, settings
+from pyroxene.distributions import constraints
 from pyroxene.errors import UsageError
 from pyroxene.infer import SVI, SVIResult, Trace_ELBO, TraceGraph_ELBO, TraceMeanField_ELBO
 from pyroxene.infer.autoguide import AutoNormal
@@ -37,7 +38,58 @@ def test_a_step_returns_a_float_and_moves_the_parameters():
     assert isinstance(loss, float)
     # d/dloc of the loss at 0 is -(1 + 2 + 3), so a step of 0.1 goes to 0.6
     assert pyro.param("loc").item() == pytest.approx(0.6)
-    assert all(leaf.grad is None or not leaf.grad.any() for _, leaf in pyro.get_param_store().named_parameters())
+    assert all(leaf.grad == 0 for _, leaf in pyro.get_param_store().named_parameters())
+
+
+def test_the_optimiser_gets_each_unconstrained_leaf_once():
+    seen = []
+
+    def twice(y=Y):
+        scale = pyro.param("scale", torch.tensor(2.0), constraint=constraints.positive)
+        assert pyro.param("scale") is not None
+        pyro.sample("mu", dist.Normal(pyro.param("loc", torch.zeros(())), scale))
+
+    def optimiser(params):
+        seen.append({id(p): (p.is_leaf, p.grad is not None) for p in params})
+        assert len(seen[-1]) == len(list(params))
+
+    SVI(model, twice, optimiser, Trace_ELBO()).step(Y)
+    leaves = dict(pyro.get_param_store().named_parameters())
+    assert seen == [{id(leaves["scale"]): (True, True), id(leaves["loc"]): (True, True)}]
+    assert leaves["scale"].item() == pytest.approx(math.log(2.0))
+
+
+def test_momentum_goes_on_where_a_step_does_not_reach():
+    """b is read each time, and used every other time. The values are those of pyro-ppl 1.9.2."""
+    calls = []
+
+    def now_and_then():
+        calls.append(1)
+        a, b = pyro.param("a", torch.tensor(1.0)), pyro.param("b", torch.tensor(1.0))
+        pyro.param("never", torch.tensor(1.0))
+        pyro.sample("y", dist.Normal(a + b if len(calls) % 2 else a, 1.0), obs=torch.tensor(5.0))
+
+    svi = SVI(now_and_then, lambda: None, Adam({"lr": 0.1}), Trace_ELBO())
+    losses = [svi.step() for _ in range(6)]
+    assert losses == pytest.approx([5.418939, 8.523939, 4.385704, 7.771255, 3.537176, 7.064522], rel=1e-5)
+    found = [pyro.param(name).item() for name in ("a", "b", "never")]
+    assert found == pytest.approx([1.592182, 1.455698, 1.0], rel=1e-5)
+
+
+def test_an_error_in_a_step_leaves_no_gradient_to_the_next():
+    calls = []
+
+    def failing(y):
+        calls.append(1)
+        if len(calls) == 2:
+            raise RuntimeError("in the second particle")
+        model(y)
+
+    svi = SVI(failing, guide, SGD({"lr": 0.1}), Trace_ELBO(num_particles=2))
+    with pytest.raises(RuntimeError, match="second particle"):
+        svi.step(Y)
+    svi.step(Y)
+    assert pyro.param("loc").item() == pytest.approx(0.6)
 
 
 def test_it_converges_to_the_mode():
@@ -287,7 +339,7 @@ def test_two_runs_in_two_threads_keep_to_their_stores():
                     barrier.wait(timeout=20)
                     svi.step(data)
                 found[target] = pyro.param("loc").item()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 (the thread hands every error on)
             errors.append(error)
             barrier.abort()
 
