@@ -276,24 +276,26 @@ def _check_same_shape(name: str, model_site: Any, guide_site: Any, max_plate_nes
 
 
 def check_traceenum_requirements(model_trace: Trace, guide_trace: Trace) -> None:
-    """Warn where a site outside a plate follows an enumerated site inside it, which an enumerated ELBO cannot sum out.
+    """Warn where a guide's site outside a plate follows an enumerated site inside it.
+
+    The guide's enumerated sites are summed out in the order of the run, plate by plate; a later site outside the plate
+    would need the sum over the whole plate. The model's are eliminated in any order, so nothing is asked of it.
 
     Args:
         model_trace: the model's run.
         guide_trace: the guide's run.
     """
-    for role, trace in (("model", model_trace), ("guide", guide_trace)):
-        inside: list[tuple[frozenset[str], str]] = []
-        for name, site in trace.nodes.items():
-            if site["type"] != "sample" or site_is_subsample(site):
-                continue
-            plates = frozenset(frame.name for frame in site["cond_indep_stack"] if frame.vectorized)
-            for other_plates, other in inside:
-                if plates < other_plates:
-                    warnings.warn(
-                        f"{role}: site '{name}' outside plates {sorted(other_plates - plates)} follows the enumerated "
-                        f"site '{other}' inside them",
-                        stacklevel=2,
-                    )
-            if site["infer"].get("_enumerate_dim") is not None:
-                inside.append((plates, name))
+    inside: list[tuple[frozenset[str], str]] = []
+    for name, site in guide_trace.nodes.items():
+        if site["type"] != "sample" or site_is_subsample(site):
+            continue
+        plates = frozenset(frame.name for frame in site["cond_indep_stack"] if frame.vectorized)
+        for other_plates, other in inside:
+            if plates < other_plates:
+                warnings.warn(
+                    f"guide: site '{name}' outside plates {sorted(other_plates - plates)} follows the enumerated "
+                    f"site '{other}' inside them",
+                    stacklevel=2,
+                )
+        if site["infer"].get("_enumerate_dim") is not None:
+            inside.append((plates, name))

@@ -22,7 +22,6 @@ __all__ = [
     "torch_backward",
     "torch_exp",
     "torch_item",
-    "torch_sum",
     "total",
     "validation_enabled",
     "zero_grads",
@@ -73,11 +72,6 @@ def torch_backward(x: Any, retain_graph: bool | None = None) -> None:
 def torch_exp(x: Any) -> Any:
     """Return e**x of a number or tensor."""
     return torch.exp(x) if torch.is_tensor(x) else math.exp(x)
-
-
-def torch_sum(tensor: Any, dims: Any) -> Any:
-    """Sum over dimensions, where there are any."""
-    return tensor.sum(dims) if dims else tensor
 
 
 def total(terms: Iterable[Any]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import warnings
 
 import pytest
@@ -22,7 +23,7 @@ from pyroxene.infer.checks import (
     warn_if_inf,
     warn_if_nan,
 )
-from pyroxene.infer.importance_trace import get_importance_trace
+from pyroxene.poutine.message import CondIndepStackFrame
 
 
 def traced(program):
@@ -65,6 +66,46 @@ def test_dimensions_left_of_the_plates_are_enumeration_s():
         check_site_shape(found, math.inf)
 
 
+@pytest.mark.parametrize(
+    ("shape", "plates", "nesting", "fits"),
+    [  # as in pyro-ppl 1.9.2
+        ([], [], 0, True),
+        ([3], [(-1, 3)], 1, True),
+        ([], [(-1, 1)], 1, True),
+        ([1], [(-1, 3)], 1, False),
+        ([2], [(-1, 3)], 1, False),
+        ([3], [(-1, -1)], 1, True),
+        ([3, 2], [(-2, 3), (-1, 2)], 2, True),
+        ([3, 2], [(-2, 3)], 2, True),  # right of a plate any size goes
+        ([3, 2], [(-1, 2)], math.inf, False),  # left of all plates none does
+        ([3, 2], [(-1, 2)], 1, True),  # but it may be enumeration's
+        ([7, 1, 2], [(-1, 2)], 2, True),
+        ([7, 5, 2], [(-1, 2)], 2, False),
+        ([4, 5], [], 0, True),
+        ([4], [(None, 9), (-1, 4)], 1, True),  # a loop takes no dimension
+        ([2, 1, 1], [(-3, 2)], 1, False),
+        ([], [(-1, 1), (-1, 1)], 2, False),
+    ],
+)
+def test_shapes_and_plates(shape, plates, nesting, fits):
+    frames = tuple(CondIndepStackFrame(f"p{i}", dim, size, 0) for i, (dim, size) in enumerate(plates))
+    value = torch.zeros(shape)
+    found = {"name": "x", "log_prob": value, "cond_indep_stack": frames, "fn": dist.Normal(value, 1.0), "value": value}
+    if fits:
+        check_site_shape(found, nesting)
+        return
+    with pytest.raises(ShapeError, match='at site "x"') as caught:
+        check_site_shape(found, nesting)
+    assert isinstance(caught.value, ValueError)
+
+
+def test_two_plates_of_one_dim_are_named():
+    frames = (CondIndepStackFrame("rows", -1, 2, 0), CondIndepStackFrame("columns", -1, 2, 0))
+    with pytest.raises(ShapeError, match="two plates want dim -1") as caught:
+        check_site_shape({"name": "x", "log_prob": torch.zeros(2), "cond_indep_stack": frames}, 2)
+    assert caught.value.plate == "columns"
+
+
 def test_a_batch_without_a_plate_is_named():
     with pytest.raises(ShapeError, match='at site "x", invalid log_prob shape') as caught:
         check_site_shape(site(lambda: pyro.sample("x", dist.Normal(torch.zeros(3), 1.0))), math.inf)
@@ -89,22 +130,42 @@ def test_model_and_guide_that_fit_pass_and_plates_of_the_guide_alone_are_told():
         check_model_guide_match(traced(model), traced(lambda: None))
 
 
-def test_get_importance_trace_replays_scores_and_detaches():
-    def model(y):
-        x = pyro.sample("x", dist.Normal(0.0, 1.0))
-        with pyro.plate("p", 2):
-            pyro.sample("y", dist.Normal(x, 1.0), obs=y)
+def normal(name, shape=(), event_dim=0, obs=None, **infer):
+    pyro.sample(name, dist.Normal(torch.zeros(shape), 1.0).to_event(event_dim), obs=obs, infer=infer)
 
-    def guide(y):
-        pyro.sample("x", dist.Normal(pyro.param("m", torch.tensor(1.0)), 1.0))
 
-    args = (torch.zeros(2),)
-    model_trace, guide_trace = get_importance_trace("flat", math.inf, model, guide, args, {})
-    assert model_trace.nodes["x"]["value"] is guide_trace.nodes["x"]["value"]
-    assert model_trace.nodes["x"]["value"].requires_grad and "score_parts" in guide_trace.nodes["x"]
-    assert "p" not in model_trace.nodes and model_trace.nodes["y"]["log_prob"].shape == (2,)
-    model_trace, _ = get_importance_trace("flat", math.inf, model, guide, args, {}, detach=True)
-    assert not model_trace.nodes["x"]["value"].requires_grad
+@pytest.mark.parametrize(
+    ("model", "guide", "says"),
+    [
+        (lambda: normal("x"), lambda: normal("y"), "in guide but not model: ['y']"),
+        (lambda: normal("x", obs=torch.tensor(0.0)), lambda: normal("x"), "which the model observes"),
+        (lambda: normal("x"), lambda: None, "in model but not guide: ['x']"),
+        (lambda: normal("x"), lambda: normal("x", obs=torch.tensor(0.0)), "observed vars in guide: ['x']"),
+        (lambda: normal("x"), lambda: normal("x", is_auxiliary=True), "auxiliary vars in the model: ['x']"),
+        (lambda: normal("x", (2,), 1), lambda: normal("x", (2,)), "event_dims disagree at site 'x': 1 vs 0"),
+        (lambda: normal("x", (2,)), lambda: normal("x", (3,)), "shapes disagree at site 'x': (2,) vs (3,)"),
+        (lambda: normal("x", (2,), 1), lambda: normal("x", (4, 2), 1), "shapes disagree at site 'x': (2,) vs (4, 2)"),
+    ],
+)
+def test_what_does_not_fit_is_named(model, guide, says):
+    with pytest.raises(GuideError, match=re.escape(says)) as caught:
+        check_model_guide_match(traced(model), traced(guide))
+    assert isinstance(caught.value, ValueError) and caught.value.site in ("x", "y")
+
+
+def test_dimensions_of_enumeration_may_differ():
+    model, guide = traced(lambda: normal("x", (5, 1, 2))), traced(lambda: normal("x", (2,)))
+    check_model_guide_match(model, guide, 1)
+    with pytest.raises(GuideError, match="shapes disagree"):
+        check_model_guide_match(model, guide)
+
+
+def test_a_site_that_the_model_enumerates_needs_no_guide():
+    def model():
+        pyro.sample("k", dist.Bernoulli(0.5), infer={"enumerate": "parallel"})
+
+    trace = pyro.poutine.trace(pyro.poutine.enum(model, first_available_dim=-1)).get_trace()
+    check_model_guide_match(trace, traced(lambda: None), 0)
 
 
 def test_nan_and_inf_are_told():
@@ -154,5 +215,6 @@ def test_enumeration_outside_after_inside_is_told():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         check_traceenum_requirements(run(good), run(good))
-    with pytest.warns(UserWarning, match="site 'a' outside plates"):
-        check_traceenum_requirements(run(bad), run(good))
+        check_traceenum_requirements(run(bad), run(good))  # the model's sites are eliminated in any order
+    with pytest.warns(UserWarning, match=r"guide: site 'a' outside plates \['p'\] follows the enumerated site 'b'"):
+        check_traceenum_requirements(run(good), run(bad))

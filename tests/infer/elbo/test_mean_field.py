@@ -72,26 +72,22 @@ def test_minibatches_weigh_the_divergence():
     assert constant_loss(program(0.0), program(1.0)) == pytest.approx(10 * 0.5)
 
 
-def test_a_distribution_that_stands_for_its_whole_batch_counts_for_each_element():
-    """The fakes below do not expand; their one divergence stands for five elements, as their one density does."""
+def test_a_divergence_that_is_one_number_stands_for_each_element_of_a_plate():
+    class Shifted(dist.Normal):
+        """A normal whose divergence, by the rule below, is a scalar whatever its batch shape."""
 
-    class Shared(dist.Normal):
-        def expand(self, batch_shape, _instance=None):
-            return self
-
-        @property
-        def batch_shape(self):
-            return torch.Size()
+    @torch.distributions.register_kl(Shifted, Shifted)
+    def one_number(q, p):
+        return torch.tensor(2.0)
 
     def program(loc):
         def run():
             with pyro.plate("p", 5):
-                pyro.sample("x", dist.Normal(loc, 1.0).expand([5]))
+                pyro.sample("x", Shifted(loc * torch.ones(5), torch.ones(5)))
 
         return run
 
     assert constant_loss(program(0.0), program(2.0)) == pytest.approx(5 * 2.0)
-    assert Shared(0.0, 1.0).expand([5]).batch_shape == ()
 
 
 def test_draws_stand_in_where_no_divergence_is_known(z_scores):
