@@ -13,6 +13,8 @@ import torch
 
 __all__ = [
     "CannotSampleError",
+    "CaptureError",
+    "CompilerError",
     "ConstraintError",
     "DataError",
     "DuplicateSiteError",
@@ -289,6 +291,14 @@ class DataError(PyroxeneError, ValueError):
 
 class MissingPackageError(PyroxeneError, ImportError):
     """An optional package or program is not installed; the hint says how to get it."""
+
+
+class CompilerError(PyroxeneError, RuntimeError):
+    """No C compiler is there, it fails, or what it built cannot be loaded; eager PyTorch serves meanwhile."""
+
+
+class CaptureError(PyroxeneError, RuntimeError):
+    """A function cannot be recorded as a graph: it branches on values, reads them on the host, writes in place."""
 
 
 class PackageConflictError(PyroxeneError, ImportError):

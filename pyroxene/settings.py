@@ -66,6 +66,9 @@ _SWITCHES: dict[str, Switch] = {
     "cholesky_relative_jitter": Switch(
         "jitter of safe_cholesky, in units of machine epsilon times the largest diagonal entry", 4.0, _not_negative
     ),
+    "native_cache_megabytes": Switch(
+        "how much disk compiled models may take; the longest unused are removed beyond it", 500, _not_negative
+    ),
 }
 
 

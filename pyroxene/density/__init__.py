@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pyroxene.density.compiled import CompiledDensity
 from pyroxene.density.initialization import (
     InitMessenger,
     init_to_feasible,
@@ -17,6 +18,7 @@ from pyroxene.density.log_density import LogDensity, log_density
 from pyroxene.density.structure import Structure, trace_structure
 
 __all__ = [
+    "CompiledDensity",
     "InitMessenger",
     "Layout",
     "LogDensity",

@@ -13,11 +13,14 @@ import torch
 
 from pyroxene import settings
 from pyroxene._typing import Model, TensorDict
-from pyroxene.density.initialization import InitMessenger, init_to_uniform
+from pyroxene.compiler.compile import gradient_graph
+from pyroxene.compiler.graph import Graph
+from pyroxene.density.compiled import CompiledDensity, compile_density
+from pyroxene.density.initialization import InitMessenger, init_to_feasible, init_to_median, init_to_uniform
 from pyroxene.density.layout import Layout
 from pyroxene.density.structure import Structure, trace_structure
 from pyroxene.distributions.util import scale_and_mask
-from pyroxene.errors import SiteError, UsageError
+from pyroxene.errors import ParameterError, SiteError, UsageError
 from pyroxene.poutine.message import Message
 from pyroxene.poutine.messenger import Messenger, block_messengers
 from pyroxene.poutine.trace_struct import site_is_subsample
@@ -199,6 +202,33 @@ class LogDensity:
             )
         return replace(self, data={**self.data, **new})
 
+    def compiled(self, engine: str = "auto") -> CompiledDensity:
+        """Return this density on an engine, checked against eager at random points.
+
+        Args:
+            engine: "native" for machine code, "inductor" for torch.compile, "eager", or "auto".
+
+        Raises:
+            UsageError: no such engine.
+            CaptureError: the engine was named, and the model cannot be recorded; the message names the line.
+            CompilerError: the engine was named, and there is no compiler, or it fails.
+
+        Example:
+            >>> import pyroxene, pyroxene.distributions as dist
+            >>> density = log_density(lambda: pyroxene.sample("x", dist.Normal(0.0, 1.0))).compiled("eager")
+            >>> density.value_and_grad(torch.ones(1, dtype=torch.float64))[1].item()
+            -1.0
+        """
+        return compile_density(self, engine)
+
+    def capture(self) -> Graph:
+        """Return the graph of value and gradient, to print (`graph.describe()`) and verify.
+
+        Raises:
+            CaptureError: the model cannot be recorded; the message names the line.
+        """
+        return gradient_graph(self, torch.zeros(self.dim, dtype=torch.float64))
+
 
 def _call(model: Model, data: Mapping[str, Any]) -> Any:
     """Call a model with arguments by name; those of `*args` and `**kwargs` are kept under "*" and "**"."""
@@ -244,6 +274,18 @@ def _structure(model: Model, data: Mapping[str, Any], strategy: Callable[[Any], 
     return trace_structure(lambda: _call(model, data), wrap=InitMessenger(strategy))
 
 
+def _first_structure(model: Model, data: Mapping[str, Any]) -> Structure:
+    """Run a model at the first starting point at which the arguments of its distributions are legal."""
+    first: ParameterError | None = None
+    for strategy in (init_to_uniform, init_to_uniform(radius=0.5), init_to_median, init_to_feasible):
+        try:
+            return _structure(model, data, strategy)
+        except ParameterError as error:
+            first = first or error
+    assert first is not None
+    raise first
+
+
 def log_density(model: Model, *args: Any, **kwargs: Any) -> LogDensity:
     """Make a model's log density, a pure function of one flat unconstrained vector.
 
@@ -269,7 +311,7 @@ def log_density(model: Model, *args: Any, **kwargs: Any) -> LogDensity:
     """
     data = _bind(model, args, kwargs)
     with block_messengers(lambda handler: True):
-        structure = _structure(model, data, init_to_uniform)
+        structure = _first_structure(model, data)
     structure.refuse_subsampling("a log density")
     structure.refuse_discrete("a log density")
     structure.trace.compute_log_prob()

@@ -1,0 +1,47 @@
+"""The door of the compiler: a pure scalar function of one vector becomes its value and gradient as machine code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from pyroxene.compiler.adjoint import value_and_gradient
+from pyroxene.compiler.capture import capture
+from pyroxene.compiler.engines.native.engine import NativeFunction
+from pyroxene.compiler.graph import Graph, verify
+from pyroxene.compiler.passes.expand import expand
+from pyroxene.compiler.passes.fold import fold
+
+__all__ = ["compile_native", "gradient_graph"]
+
+
+def gradient_graph(function: Callable[[torch.Tensor], torch.Tensor], z: torch.Tensor) -> Graph:
+    """Return the graph of a function's value and gradient, after all passes.
+
+    Args:
+        function: pure; from a float64 vector to a scalar.
+        z: a point to record it at.
+
+    Raises:
+        CaptureError: see `capture`.
+    """
+    graph = capture(function, [z])
+    verify(graph)
+    graph = value_and_gradient(graph)
+    verify(graph)
+    return fold(expand(graph))
+
+
+def compile_native(function: Callable[[torch.Tensor], torch.Tensor], z: torch.Tensor) -> NativeFunction:
+    """Return a function's value and gradient as machine code.
+
+    Args:
+        function: pure; from a float64 vector to a scalar.
+        z: a point to record it at.
+
+    Raises:
+        CaptureError: the function cannot be recorded.
+        CompilerError: there is no compiler, or it fails.
+    """
+    return NativeFunction(gradient_graph(function, z))

@@ -1,0 +1,93 @@
+"""A graph with gradients as a function of the machine: built, bound to its data, called by pointer or from Python."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+
+import torch
+
+from pyroxene.compiler.builder import Builder
+from pyroxene.compiler.engines.native.build import load_library
+from pyroxene.compiler.engines.native.emit import Program, emit
+from pyroxene.compiler.engines.native.toolchain import DENSITY_FLAGS
+from pyroxene.compiler.graph import Graph, Node
+
+__all__ = ["Context", "NativeFunction"]
+
+_POINTER = ctypes.POINTER(ctypes.c_double)
+
+
+class Context:
+    """Workspace and data of one caller; a thread needs one of its own. Final.
+
+    Attributes:
+        pointer: the address to hand to the function as its third argument.
+    """
+
+    def __init__(self, workspace: int, data: list[torch.Tensor]) -> None:
+        self._workspace = torch.zeros(workspace + 8, dtype=torch.float64)
+        start = -(-self._workspace.data_ptr() // 64) * 64
+        self._data = data
+        self._table = (ctypes.c_void_p * (1 + len(data)))(start, *[tensor.data_ptr() for tensor in data])
+        self.pointer = ctypes.addressof(self._table)
+
+
+def _as_assembly(b: Builder, node: Node) -> Node:
+    """Return a node as an assembly, which the emitter writes to the caller's memory."""
+    if node.op == "assemble":
+        return node
+    return b.copy(node)
+
+
+class NativeFunction:
+    """value and gradient of a scalar function of one vector, as machine code; final.
+
+    The C function is `double f(const double *z, double *gradient, void *context)`. It allocates nothing and may run in
+    any number of threads, each with a context of its own.
+
+    Attributes:
+        dim: the length of the vector.
+        program: the emitted C.
+        address: of the C function.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        """Emit, build and bind a graph of one input, whose outputs are a scalar and its gradient.
+
+        Raises:
+            CompilerError: there is no compiler, or it fails.
+        """
+        (argument,) = graph.inputs
+        b = Builder(graph.data)
+        b.adopt(graph.inputs)
+        value, gradient = graph.outputs
+        self.dim = math.prod(argument.shape)
+        self.data = list(graph.data)
+        self.program: Program = emit(Graph(graph.inputs, [value, _as_assembly(b, gradient)], graph.data))
+        self._library = load_library(self.program.source, name="density", flags=DENSITY_FLAGS)
+        self._bind()
+        function = self._library.pyroxene_density
+        function.restype = ctypes.c_double
+        function.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
+        self._function = function
+        self.address: int = ctypes.cast(function, ctypes.c_void_p).value or 0
+        self._own = self.new_context()
+
+    def _bind(self) -> None:
+        if self.program.special:
+            from pyroxene.compiler.engines.native.special import addresses
+
+            table = (ctypes.c_void_p * len(self.program.special))(*addresses(self.program.special))
+            self._library.pyroxene_bind(table)
+
+    def new_context(self) -> Context:
+        """Return workspace and data for one more thread."""
+        return Context(self.program.workspace, self.data)
+
+    def value_and_grad(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the value, a float64 scalar, and the gradient, float64 of shape (dim,); one thread at a time."""
+        z = z.detach().to(torch.float64).contiguous()
+        gradient = torch.empty(self.dim, dtype=torch.float64)
+        value = self._function(z.data_ptr(), gradient.data_ptr(), self._own.pointer)
+        return torch.tensor(value, dtype=torch.float64), gradient

@@ -1,0 +1,45 @@
+"""Writes operations that share parts (softplus, sigmoid, log_sigmoid) as those parts, so that each is computed once."""
+
+from __future__ import annotations
+
+from pyroxene.compiler.builder import Builder
+from pyroxene.compiler.graph import Graph, Node
+from pyroxene.compiler.passes.rewrite import rewrite
+
+__all__ = ["expand"]
+
+
+def _decay(b: Builder, x: Node) -> Node:
+    return b("exp", b("neg", b("abs", x)))
+
+
+def _softplus(b: Builder, x: Node) -> Node:
+    return b("add", b("maximum", x, 0.0), b("log1p", _decay(b, x)))
+
+
+def _sigmoid(b: Builder, x: Node) -> Node:
+    decay = _decay(b, x)
+    return b("div", b("where", b("ge", x, 0.0), 1.0, decay), b("add", decay, 1.0))
+
+
+def _log_sigmoid(b: Builder, x: Node) -> Node:
+    return b("sub", b("minimum", x, 0.0), b("log1p", _decay(b, x)))
+
+
+_PARTS = {"softplus": _softplus, "sigmoid": _sigmoid, "log_sigmoid": _log_sigmoid}
+
+
+def _rule(b: Builder, node: Node, inputs: tuple[Node, ...]) -> Node | None:
+    if node.op == "stop":
+        return inputs[0]
+    if node.op == "sigmoid" and inputs[0].op == "neg":  # 1 - sigmoid(x), of the same parts as sigmoid(x)
+        x = inputs[0].inputs[0]
+        decay = _decay(b, x)
+        return b("div", b("where", b("ge", x, 0.0), decay, 1.0), b("add", decay, 1.0))
+    parts = _PARTS.get(node.op)
+    return parts(b, *inputs) if parts is not None else None
+
+
+def expand(graph: Graph) -> Graph:
+    """Return an equal graph without softplus, sigmoid, log_sigmoid and stop; to be run after reverse mode."""
+    return rewrite(graph, _rule)
