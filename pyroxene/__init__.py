@@ -16,6 +16,7 @@ from pyroxene import (
     settings,
 )
 from pyroxene._version import __version__
+from pyroxene.density import explain
 from pyroxene.infer.inspect import render_model
 from pyroxene.logger import log
 from pyroxene.primitives import (
@@ -51,6 +52,7 @@ __all__ = [
     "distributions",
     "do",
     "enable_validation",
+    "explain",
     "factor",
     "get_param_store",
     "infer",

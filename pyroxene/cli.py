@@ -7,6 +7,7 @@ import importlib.util
 import os
 import runpy
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
@@ -14,6 +15,7 @@ from types import ModuleType, TracebackType
 
 import pyroxene
 from pyroxene import compat
+from pyroxene.compiler.engines.native import cache
 
 __all__ = ["COMMANDS", "Command", "main"]
 
@@ -138,7 +140,29 @@ def _user_part(trace: TracebackType | None) -> TracebackType | None:
     return trace
 
 
+# -------------------------------------------------------------------------------------------------------------- cache
+
+
+def _cache(arguments: list[str]) -> int:
+    """Show or clear the compiled models on disk."""
+    parser = argparse.ArgumentParser(prog="pyroxene cache", description="Show, or clear, the compiled models on disk.")
+    parser.add_argument("action", nargs="?", choices=("show", "clear"), default="show")
+    action = parser.parse_args(arguments).action
+    folder = cache.cache_directory()
+    if action == "clear":
+        print(f"{cache.clear()} compiled models removed from {folder}")
+        return 0
+    found = cache.entries()
+    for entry in found:
+        used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used))
+        print(f"{used}  {entry.size / 2**10:8.0f} KiB  {entry.path.name}")
+    limit = pyroxene.settings.get("native_cache_megabytes")
+    print(f"{len(found)} compiled models, {sum(entry.size for entry in found) / 2**20:.1f} of {limit} MiB, in {folder}")
+    return 0
+
+
 COMMANDS: dict[str, Command] = {
     "run": Command("run a program written for Pyro, unchanged, on pyroxene", _run),
+    "cache": Command("show the compiled models on disk, or clear them", _cache),
 }
 """Every command by its name on the command line."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pyroxene.density.compiled import CompiledDensity
+from pyroxene.density.explain import Explanation, explain
 from pyroxene.density.initialization import (
     InitMessenger,
     init_to_feasible,
@@ -19,11 +20,13 @@ from pyroxene.density.structure import Structure, trace_structure
 
 __all__ = [
     "CompiledDensity",
+    "Explanation",
     "InitMessenger",
     "Layout",
     "LogDensity",
     "Slot",
     "Structure",
+    "explain",
     "helpful_support_errors",
     "init_to_feasible",
     "init_to_generated",

@@ -39,9 +39,10 @@ def _assemble(memory: Memory, node: Node) -> list[str]:
 
 
 def _operand(memory: Memory, source: Node, lines: list[str]) -> tuple[str, tuple[int, ...]]:
-    """Return a pointer to a node's first element and its strides; a copy where it does not live in memory."""
+    """Return a pointer to a node's first element and its strides; a copy where none of its matrices is contiguous."""
     base, strides, offset = read_through(source)
-    if base.kind == "f" and memory.has_place(base) and not is_scalar(base):
+    thin = [stride for stride, size in zip(strides[-2:], source.shape[-2:]) if size > 1]
+    if base.kind == "f" and memory.has_place(base) and not is_scalar(base) and (1 in thin or not thin):
         pointer, start = memory.place(base)
         return f"{pointer} + {start + offset}", strides
     start = memory.reserve(source.size)

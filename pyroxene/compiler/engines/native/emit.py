@@ -18,6 +18,19 @@ __all__ = ["Program", "emit"]
 LONGEST = 1000
 """Statements of one C function: compilers take time that grows with the square of it."""
 
+ALGEBRA = frozenset({"matmul", "cholesky", "solve"})
+BLAS = ("dgemm", "dtrsm", "dpotrf")
+SMALL = 24
+"""As PYROXENE_SMALL in `algebra.h`: with no larger matrix scipy need not be imported."""
+
+_REPEAT = """
+/* For measurements: so many calls without the caller's cost. */
+void pyroxene_repeat(const double *z, double *gradient, const void *const *context, long times) {
+    double (*volatile density)(const double *, double *, const void *const *) = pyroxene_density;
+    for (long i = 0; i < times; i++) density(z, gradient, context);
+}
+"""
+
 _C_TYPES = {"f": "double", "i": "long long", "b": "unsigned char"}
 
 
@@ -28,12 +41,12 @@ class Program:
     Attributes:
         source: one C file; `pyroxene_density` is the function.
         workspace: how many doubles it needs.
-        special: functions whose addresses it must be given.
+        pointers: functions whose addresses it must be given: special functions, BLAS, LAPACK.
     """
 
     source: str
     workspace: int
-    special: tuple[str, ...]
+    pointers: tuple[str, ...]
 
 
 @dataclass
@@ -59,19 +72,35 @@ def emit(graph: Graph) -> Program:
     items.append(_Item([f"    *value = {value};"], set(), memory.uses))
     kinds = {f"d{node.attributes[0]}": node.kind for node in schedule.order if node.op == "data"}
     body = _functions(items, memory, kinds)
-    special = tuple(sorted({node.op for node in schedule.order} & SPECIAL))
-    pointers = [f"static double (*special_{name})(double, int);" for name in special]
-    binder = [
-        "void pyroxene_bind(void **pointers) {",
-        *(f"    special_{n} = pointers[{i}];" for i, n in enumerate(special)),
-        "}",
-    ]
-    prelude = files("pyroxene.compiler").joinpath("csrc/prelude.h").read_text(encoding="utf8")
-    algebra = ""
-    if any(node.op in ("matmul", "cholesky", "solve") for node in schedule.order):
-        algebra = files("pyroxene.compiler").joinpath("csrc/algebra.h").read_text(encoding="utf8")
-    source = "\n".join([prelude, algebra, *pointers, *(binder if special else []), "", *body, ""])
-    return Program(source, memory.size, special)
+    special = sorted({node.op for node in schedule.order} & SPECIAL)
+    pointers = tuple([*special, *(BLAS if any(_is_large(node) for node in schedule.order) else ())])
+    source = "\n".join([*_headers(schedule, pointers), *_binder(pointers), "", *body, _REPEAT])
+    return Program(source, memory.size, pointers)
+
+
+def _is_large(node: Node) -> bool:
+    """Say whether a call is one for BLAS or LAPACK; `algebra.h` decides once more by its exact sizes."""
+    return node.op in ALGEBRA and max(node.inputs[0].shape[-2:]) > SMALL
+
+
+def _headers(schedule: Schedule, pointers: tuple[str, ...]) -> list[str]:
+    folder = files("pyroxene.compiler").joinpath("csrc")
+    lines = [folder.joinpath("prelude.h").read_text(encoding="utf8")]
+    if any(node.op in ALGEBRA for node in schedule.order):
+        if "dgemm" in pointers:
+            lines.append("#define PYROXENE_BLAS")
+        lines.append(folder.joinpath("algebra.h").read_text(encoding="utf8"))
+    return lines
+
+
+def _binder(pointers: tuple[str, ...]) -> list[str]:
+    """Return the function that takes the addresses."""
+    if not pointers:
+        return []
+    names = [f"blas_{name}" if name in BLAS else f"special_{name}" for name in pointers]
+    declared = [f"static double (*{name})(double, int);" for name in names if name.startswith("special")]
+    bound = [f"    {name} = pointers[{position}];" for position, name in enumerate(names)]
+    return [*declared, "void pyroxene_bind(void **pointers) {", *bound, "}"]
 
 
 def _items(schedule: Schedule, memory: Memory) -> list[_Item]:

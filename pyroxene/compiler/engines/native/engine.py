@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import math
+import time
+from collections import Counter
 
 import torch
 
@@ -11,7 +13,7 @@ from pyroxene.compiler.builder import Builder
 from pyroxene.compiler.engines.native.build import load_library
 from pyroxene.compiler.engines.native.emit import Program, emit
 from pyroxene.compiler.engines.native.toolchain import DENSITY_FLAGS
-from pyroxene.compiler.graph import Graph, Node
+from pyroxene.compiler.graph import LEAVES, Graph, Node
 
 __all__ = ["Context", "NativeFunction"]
 
@@ -48,6 +50,7 @@ class NativeFunction:
 
     Attributes:
         dim: the length of the vector.
+        operations: how many of each kind the graph has.
         program: the emitted C.
         address: of the C function.
     """
@@ -63,6 +66,7 @@ class NativeFunction:
         b.adopt(graph.inputs)
         value, gradient = graph.outputs
         self.dim = math.prod(argument.shape)
+        self.operations = Counter(node.op for node in graph.nodes() if node.op not in LEAVES)
         self.data = list(graph.data)
         self.program: Program = emit(Graph(graph.inputs, [value, _as_assembly(b, gradient)], graph.data))
         self._library = load_library(self.program.source, name="density", flags=DENSITY_FLAGS)
@@ -75,15 +79,30 @@ class NativeFunction:
         self._own = self.new_context()
 
     def _bind(self) -> None:
-        if self.program.special:
-            from pyroxene.compiler.engines.native.special import addresses
+        if self.program.pointers:
+            from pyroxene.compiler.engines.native.pointers import addresses
 
-            table = (ctypes.c_void_p * len(self.program.special))(*addresses(self.program.special))
+            table = (ctypes.c_void_p * len(self.program.pointers))(*addresses(self.program.pointers))
             self._library.pyroxene_bind(table)
 
     def new_context(self) -> Context:
         """Return workspace and data for one more thread."""
         return Context(self.program.workspace, self.data)
+
+    def seconds_per_call(self, z: torch.Tensor, budget: float = 0.05) -> float:
+        """Return how long one call takes inside C, in seconds: the least of five runs that fill a budget of seconds."""
+        z = z.detach().to(torch.float64).contiguous()
+        gradient = torch.empty(self.dim, dtype=torch.float64)
+        repeat = self._library.pyroxene_repeat
+        repeat.restype, repeat.argtypes = None, [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_long]
+
+        def measure(times: int) -> float:
+            start = time.perf_counter()
+            repeat(z.data_ptr(), gradient.data_ptr(), self._own.pointer, times)
+            return (time.perf_counter() - start) / times
+
+        times = max(1, int(budget / 5 / max(measure(3), 1e-9)))
+        return min(measure(times) for _ in range(5))
 
     def value_and_grad(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the value, a float64 scalar, and the gradient, float64 of shape (dim,); one thread at a time."""
