@@ -38,6 +38,7 @@ from pyroxene.primitives import (
     validation_enabled,
 )
 from pyroxene.rng import set_rng_seed
+from pyroxene.scan import scan
 
 compat.install_paths()  # Pyro's deep module paths; `import pyroxene.util` and its like find their names
 
@@ -70,6 +71,7 @@ __all__ = [
     "primitives",
     "render_model",
     "sample",
+    "scan",
     "set_rng_seed",
     "settings",
     "subsample",

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import torch
 
 from pyroxene.compiler.evaluate import DTYPES, apply
 from pyroxene.compiler.graph import POINTWISE, Node
 
-if TYPE_CHECKING:
-    from pyroxene.compiler.builder import Builder
-
 __all__ = ["literal_of", "simplify", "simplify_reduce"]
+
+
+class _Maker(Protocol):
+    """What rules ask of the builder, which stands above this file."""
+
+    def __call__(self, op: str, *operands: Node | float | int | bool) -> Node: ...
+
+    def pointwise(self, op: str, inputs: tuple[Node, ...], attributes: tuple[Any, ...] = ()) -> Node: ...
+
+    def literal(self, value: float | int | bool, kind: str | None = None) -> Node: ...
+
+    def expand(self, source: Node, shape: tuple[int, ...]) -> Node: ...
+
+    def view(self, source: Node, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> Node: ...
+
+    def reduce(self, source: Node, how: str, dims: Sequence[int]) -> Node: ...
 
 
 def literal_of(node: Node) -> float | int | bool | None:
@@ -24,7 +37,7 @@ def literal_of(node: Node) -> float | int | bool | None:
     return node.attributes[0] if node.op == "literal" else None
 
 
-def _fold(b: Builder, op: str, inputs: tuple[Node, ...], attributes: tuple[Any, ...]) -> Node | None:
+def _fold(b: _Maker, op: str, inputs: tuple[Node, ...], attributes: tuple[Any, ...]) -> Node | None:
     values = [literal_of(node) for node in inputs]
     if any(value is None for value in values):
         return None
@@ -35,7 +48,7 @@ def _fold(b: Builder, op: str, inputs: tuple[Node, ...], attributes: tuple[Any, 
     return b.expand(b.literal(result, kind), inputs[0].shape)
 
 
-def _add(b: Builder, x: Node, y: Node) -> Node | None:
+def _add(b: _Maker, x: Node, y: Node) -> Node | None:
     if literal_of(x) == 0:
         return y
     if literal_of(y) == 0:
@@ -52,7 +65,7 @@ def _add(b: Builder, x: Node, y: Node) -> Node | None:
     return None
 
 
-def _sub(b: Builder, x: Node, y: Node) -> Node | None:
+def _sub(b: _Maker, x: Node, y: Node) -> Node | None:
     known = literal_of(y)
     if known is not None:
         return b.pointwise("add", (x, b.expand(b.literal(-float(known)), x.shape)))
@@ -63,7 +76,7 @@ def _sub(b: Builder, x: Node, y: Node) -> Node | None:
     return None
 
 
-def _mul(b: Builder, x: Node, y: Node) -> Node | None:
+def _mul(b: _Maker, x: Node, y: Node) -> Node | None:
     if literal_of(x) is not None:
         x, y = y, x
     known = literal_of(y)
@@ -94,7 +107,7 @@ def _mul(b: Builder, x: Node, y: Node) -> Node | None:
     return None
 
 
-def _div(b: Builder, x: Node, y: Node) -> Node | None:
+def _div(b: _Maker, x: Node, y: Node) -> Node | None:
     known = literal_of(y)
     if known == 1:
         return x
@@ -110,7 +123,7 @@ def _div(b: Builder, x: Node, y: Node) -> Node | None:
     return None
 
 
-def _neg(b: Builder, x: Node) -> Node | None:
+def _neg(b: _Maker, x: Node) -> Node | None:
     if x.op == "neg":
         return x.inputs[0]
     if x.op == "sub":
@@ -121,7 +134,7 @@ def _neg(b: Builder, x: Node) -> Node | None:
     return None
 
 
-def _pow(b: Builder, x: Node, y: Node) -> Node | None:
+def _pow(b: _Maker, x: Node, y: Node) -> Node | None:
     power = literal_of(y)
     if power is None:
         return None
@@ -146,20 +159,20 @@ def _pow(b: Builder, x: Node, y: Node) -> Node | None:
     return None
 
 
-def _ge(b: Builder, x: Node, y: Node) -> Node | None:
+def _ge(b: _Maker, x: Node, y: Node) -> Node | None:
     positive = x.op in ("exp", "square", "abs", "sigmoid", "softplus") and literal_of(y) == 0
     return b.expand(b.literal(True), x.shape) if positive else None
 
 
-def _log(b: Builder, x: Node) -> Node | None:
+def _log(b: _Maker, x: Node) -> Node | None:
     return x.inputs[0] if x.op == "exp" else None
 
 
-def _square(b: Builder, x: Node) -> Node | None:
+def _square(b: _Maker, x: Node) -> Node | None:
     return b.pointwise("square", (x.inputs[0],)) if x.op in ("neg", "abs") else None
 
 
-def _where(b: Builder, condition: Node, x: Node, y: Node) -> Node | None:
+def _where(b: _Maker, condition: Node, x: Node, y: Node) -> Node | None:
     known = literal_of(condition)
     if known is not None:
         return x if known else y
@@ -171,7 +184,7 @@ def _where(b: Builder, condition: Node, x: Node, y: Node) -> Node | None:
 
 
 def _logic(neutral: bool) -> Callable[..., Node | None]:
-    def rule(b: Builder, x: Node, y: Node) -> Node | None:
+    def rule(b: _Maker, x: Node, y: Node) -> Node | None:
         for one, other in ((x, y), (y, x)):
             known = literal_of(one)
             if known is not None:
@@ -181,12 +194,12 @@ def _logic(neutral: bool) -> Callable[..., Node | None]:
     return rule
 
 
-def _not(b: Builder, x: Node) -> Node | None:
+def _not(b: _Maker, x: Node) -> Node | None:
     return x.inputs[0] if x.op == "not" else None
 
 
 def _convert(kind: str) -> Callable[..., Node | None]:
-    def rule(b: Builder, x: Node) -> Node | None:
+    def rule(b: _Maker, x: Node) -> Node | None:
         return x if x.kind == kind else None
 
     return rule
@@ -212,7 +225,7 @@ _RULES: dict[str, Callable[..., Node | None]] = {
 }
 
 
-def simplify(b: Builder, op: str, inputs: tuple[Node, ...], attributes: tuple[Any, ...]) -> Node | None:
+def simplify(b: _Maker, op: str, inputs: tuple[Node, ...], attributes: tuple[Any, ...]) -> Node | None:
     """Return something simpler that equals a pointwise operation, or None.
 
     Only what changes no finite result by more than a rounding: nothing is assumed of infinities and nan where a latent
@@ -225,7 +238,7 @@ def simplify(b: Builder, op: str, inputs: tuple[Node, ...], attributes: tuple[An
     return rule(b, *inputs) if rule is not None else None
 
 
-def simplify_reduce(b: Builder, source: Node, how: str, dims: tuple[int, ...]) -> Node | None:
+def simplify_reduce(b: _Maker, source: Node, how: str, dims: tuple[int, ...]) -> Node | None:
     """Return something simpler that equals a reduction, or None: sums of what does not vary, of multiples, of sums."""
     if source.op == "view":
         strides, offset = source.attributes

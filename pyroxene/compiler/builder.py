@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from pyroxene.compiler import algebra
-from pyroxene.compiler.graph import POINTWISE, Graph, Node
+from pyroxene.compiler.graph import POINTWISE, Body, Graph, Node
 from pyroxene.compiler.strides import Shape, compose, contiguous, is_identity
 from pyroxene.errors import Source
 
@@ -286,6 +286,17 @@ class Builder:
     def solve(self, lower: Node, b: Node, transpose: bool = False) -> Node:
         """Return L^-1 b, or L^-T b."""
         return self.make("solve", (lower, b), (transpose,), b.shape, "f")
+
+    def scan(self, body: Body, inputs: Sequence[Node], length: int, reverse: bool = False) -> Node:
+        """Return a loop's flat value; `part` reads it."""
+        shape = (sum(body.sizes(length)),)
+        return self.make("scan", tuple(inputs), (body, length, reverse), shape, "f")
+
+    def part(self, scan: Node, position: int) -> Node:
+        """Return one output of a loop: a last carry, or what was collected, stacked along a new first dimension."""
+        body, length, _ = scan.attributes
+        shape, offset = body.part(position, length)
+        return self.view(scan, shape, contiguous(shape), offset)
 
     def stop(self, source: Node) -> Node:
         """Return the same value, through which no gradient passes."""

@@ -109,7 +109,7 @@ def _view(node: Node, source: Tensor) -> Tensor:
     positive = [abs(stride) for stride in strides]
     if node.size == 0:
         return flat.new_zeros(node.shape)
-    seen = torch.as_strided(flat, node.shape, positive, low if axes else offset)
+    seen = torch.as_strided(flat, node.shape, positive, int(flat.storage_offset()) + low)
     return seen.flip(axes) if axes else seen
 
 
@@ -171,6 +171,23 @@ def _cholesky(a: Tensor) -> Tensor:
     return torch.where(bad, torch.full_like(factor, float("nan")), factor)
 
 
+def _scan(node: Node, values: Sequence[Tensor]) -> Tensor:
+    body, length, reverse = node.attributes
+    carries = list(values[: body.carries])
+    sliced = values[body.carries : body.carries + body.slices]
+    others = list(values[body.carries + body.slices :])
+    collected: list[list[Tensor]] = [[] for _ in body.graph.outputs[body.carries :]]
+    for t in reversed(range(length)) if reverse else range(length):
+        results = evaluate(body.graph, [*carries, *(part[t] for part in sliced), *others])
+        carries = results[: body.carries]
+        for store, value in zip(collected, results[body.carries :]):
+            store.append(value)
+    if reverse:
+        collected = [store[::-1] for store in collected]
+    parts = [*carries, *(torch.stack(store) for store in collected)]
+    return torch.cat([part.reshape(-1) for part in parts])
+
+
 _OTHERS: dict[str, Callable[..., Tensor]] = {
     "view": _view,
     "assemble": lambda node, *pieces: _assemble(node, pieces),
@@ -181,6 +198,7 @@ _OTHERS: dict[str, Callable[..., Tensor]] = {
     "matmul": lambda node, a, b: torch.matmul(a, b),
     "cholesky": lambda node, a: _cholesky(a),
     "solve": _solve,
+    "scan": lambda node, *values: _scan(node, values),
     "stop": lambda node, source: source.detach(),
 }
 

@@ -19,6 +19,7 @@ broadcasting and no aliasing: a view is a node like any other, and which values 
 | matmul | a, b | | (*batch, m, k) by (*batch, k, n) |
 | cholesky | a | | lower factor of (*batch, n, n); nan where there is none |
 | solve | l, b | transpose | L^-1 b, or L^-T b, of a lower triangular L |
+| scan | carries, slices, others | body, length, reverse | a loop; see `Body` |
 | stop | source | | the same value; no gradient passes |
 
 Every operation's reference is its line in `evaluate.py`.
@@ -34,7 +35,7 @@ from typing import Any
 from pyroxene.compiler.strides import Shape
 from pyroxene.errors import Source
 
-__all__ = ["POINTWISE", "Graph", "Node", "PointwiseKind", "verify"]
+__all__ = ["LEAVES", "POINTWISE", "Body", "Graph", "Node", "PointwiseKind", "ordered", "verify"]
 
 
 @dataclass(frozen=True)
@@ -158,6 +159,38 @@ class Graph:
         return "\n".join([*lines, f"return {returns}"])
 
 
+@dataclass(eq=False)
+class Body:
+    """What a scan does at each step; final. Compared by identity.
+
+    The graph's inputs are the carries, one slice of each of the scan's sliced inputs, and the others; its outputs are
+    the new carries and what is collected. The scan's value is flat: the last carries, then each collected output,
+    stacked.
+
+    Attributes:
+        graph: of one step.
+        carries: how many carries there are.
+        slices: how many inputs are sliced along their first dimension.
+    """
+
+    graph: Graph
+    carries: int
+    slices: int
+
+    def sizes(self, length: int) -> list[int]:
+        """Return how many elements each part of the scan's flat value has."""
+        return [
+            output.size * (1 if position < self.carries else length)
+            for position, output in enumerate(self.graph.outputs)
+        ]
+
+    def part(self, position: int, length: int) -> tuple[Shape, int]:
+        """Return the shape and offset of one part of the scan's flat value."""
+        shape = self.graph.outputs[position].shape
+        offset = sum(self.sizes(length)[:position])
+        return shape if position < self.carries else (length, *shape), offset
+
+
 def ordered(outputs: Iterable[Node]) -> list[Node]:
     """Return outputs and all they need, each node once and after its inputs; without recursion."""
     done: set[int] = set()
@@ -252,6 +285,19 @@ def _check_algebra(node: Node) -> None:
         _expect(batch == other and n == n2 == n3 and node.shape == shapes[1], node, "(.., n, n) and (.., n, k)")
 
 
+def _check_scan(node: Node) -> None:
+    body, length, _reverse = node.attributes
+    _expect(len(node.inputs) == len(body.graph.inputs), node, "an input of the body for each input")
+    for position, (outside, inside) in enumerate(zip(node.inputs, body.graph.inputs)):
+        sliced = body.carries <= position < body.carries + body.slices
+        _expect(outside.shape == ((length, *inside.shape) if sliced else inside.shape), node, f"input {position}")
+        _expect(outside.kind == "f", node, "floats")
+    for before, after in zip(body.graph.inputs, body.graph.outputs[: body.carries]):
+        _expect(before.shape == after.shape, node, "carries keep their shape")
+    _expect(node.shape == (sum(body.sizes(length)),), node, "a flat value")
+    verify(body.graph)
+
+
 def _check_same(node: Node) -> None:
     _expect(node.shape == node.inputs[0].shape and node.kind == node.inputs[0].kind, node, "as its source")
 
@@ -267,6 +313,7 @@ _CHECKS: dict[str, Callable[[Node], None]] = {
     "matmul": _check_algebra,
     "cholesky": _check_algebra,
     "solve": _check_algebra,
+    "scan": _check_scan,
 }
 
 

@@ -11,9 +11,9 @@ from typing import Any, Protocol
 import torch
 
 from pyroxene._typing import TensorDict
-from pyroxene.compiler.capture import double_precision
 from pyroxene.compiler.compile import gradient_graph
 from pyroxene.compiler.engines.native.engine import NativeFunction
+from pyroxene.compiler.precision import double_precision
 from pyroxene.density.initialization import init_to_uniform
 from pyroxene.density.layout import Layout
 from pyroxene.errors import CaptureError, CompilerError, UsageError
@@ -36,21 +36,28 @@ class EagerDensity(Protocol):
     """What is needed of a log density to put it on an engine; `LogDensity` is one."""
 
     @property
-    def layout(self) -> Layout: ...
+    def layout(self) -> Layout:
+        """Where each latent site lives in z."""
 
     @property
-    def data(self) -> Mapping[str, Any]: ...
+    def data(self) -> Mapping[str, Any]:
+        """The model's arguments by name."""
 
     @property
-    def dim(self) -> int: ...
+    def dim(self) -> int:
+        """The length of z."""
 
-    def __call__(self, z: torch.Tensor) -> torch.Tensor: ...
+    def __call__(self, z: torch.Tensor) -> torch.Tensor:
+        """Return the log density at z."""
 
-    def value_and_grad(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]: ...
+    def value_and_grad(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the log density and its gradient."""
 
-    def initial_point(self, strategy: Callable[[Any], Any] = ..., rng: int | None = None) -> torch.Tensor: ...
+    def initial_point(self, strategy: Callable[[Any], Any] = ..., rng: int | None = None) -> torch.Tensor:
+        """Return a starting point."""
 
-    def with_data(self, **new: Any) -> EagerDensity: ...
+    def with_data(self, **new: Any) -> EagerDensity:
+        """Return the same density for other data."""
 
 
 def eager_value_and_grad(density: EagerDensity, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -6,7 +6,7 @@ All of it hangs on context variables with immutable values, so threads and async
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, MutableSequence
+from collections.abc import Callable, Iterable, Iterator, MutableSequence, Sequence
 from contextvars import ContextVar, Token
 from typing import Any, Protocol, overload
 
@@ -265,21 +265,36 @@ def apply_stack(initial_msg: Message) -> Message:
     Returns:
         the same message, with `value` set.
     """
-    msg = initial_msg
     handlers = _HANDLERS.get()
+    reached = send_up(initial_msg, handlers)
+    default_process_message(initial_msg)
+    send_down(initial_msg, handlers, reached)
+    return initial_msg
+
+
+def handlers_at_work() -> tuple[Any, ...]:
+    """Return the active handlers, the outermost first."""
+    return _HANDLERS.get()
+
+
+def send_up(msg: Message, handlers: Sequence[Any]) -> int:
+    """Show a message to handlers, the innermost (last) first, and return the position at which one stopped it."""
     reached = len(handlers)
     while reached:
         reached -= 1
         handlers[reached]._process_message(msg)
         if msg["stop"]:
             break
-    default_process_message(msg)
+    return reached
+
+
+def send_down(msg: Message, handlers: Sequence[Any], reached: int) -> None:
+    """Show a message that has its value to the handlers that `send_up` came to, the outermost first."""
     for position in range(reached, len(handlers)):
         handlers[position]._postprocess_message(msg)
     continuation = msg["continuation"]
     if continuation is not None:
         continuation(msg)
-    return msg
 
 
 def am_i_wrapped() -> bool:

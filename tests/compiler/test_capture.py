@@ -8,10 +8,12 @@ import sys
 import pytest
 import torch
 
-from pyroxene.compiler.capture import UnsupportedOperation, capture, double_precision
+from pyroxene.compiler.capture import capture
 from pyroxene.compiler.compile import gradient_graph
 from pyroxene.compiler.evaluate import evaluate
 from pyroxene.compiler.graph import verify
+from pyroxene.compiler.precision import double_precision
+from pyroxene.compiler.recorder import UnsupportedOperation
 from pyroxene.errors import CaptureError
 
 torch.set_num_threads(1)
@@ -95,7 +97,7 @@ def test_an_operation_without_a_rule_is_named():
 
 
 def test_too_long_a_loop_names_scan(monkeypatch):
-    monkeypatch.setattr("pyroxene.compiler.capture.LIMIT", 50)
+    monkeypatch.setattr("pyroxene.compiler.recorder.LIMIT", 50)
 
     def function(z):
         total = z.sum()

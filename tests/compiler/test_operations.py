@@ -7,10 +7,10 @@ import math
 import pytest
 import torch
 
-from pyroxene.compiler.capture import double_precision
 from pyroxene.compiler.compile import gradient_graph
 from pyroxene.compiler.engines.native.engine import NativeFunction
 from pyroxene.compiler.evaluate import evaluate
+from pyroxene.compiler.precision import double_precision
 from tests.compiler.operations import CASES, Case
 
 torch.set_num_threads(1)

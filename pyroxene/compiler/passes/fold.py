@@ -6,7 +6,7 @@ import torch
 
 from pyroxene.compiler.builder import Builder
 from pyroxene.compiler.evaluate import evaluate
-from pyroxene.compiler.graph import Graph, Node
+from pyroxene.compiler.graph import Body, Graph, Node
 from pyroxene.compiler.passes.rewrite import rewrite
 
 __all__ = ["fold"]
@@ -23,6 +23,35 @@ def _worth_it(node: Node, bases: dict[int, int]) -> bool:
 
 def fold(graph: Graph) -> Graph:
     """Return an equal graph in which nodes that depend on data alone are slots of data."""
+    slots: dict[int, torch.Tensor] = {}
+    for inner in nested(graph):
+        slots.update(_values(inner))
+
+    def rule(b: Builder, node: Node, inputs: tuple[Node, ...]) -> Node | None:
+        value = slots.get(id(node))
+        if value is None:
+            return None
+        if value.numel() > 1 and bool((value == value.flatten()[0]).all()):
+            return b.expand(b.constant(value.flatten()[0].clone().reshape(())), node.shape)
+        return b.constant(value)
+
+    return compact(rewrite(graph, rule))
+
+
+def nested(graph: Graph) -> list[Graph]:
+    """Return a graph and the bodies of the loops in it."""
+    found = [graph]
+    seen: set[int] = set()
+    for inner in found:
+        for node in inner.nodes():
+            if node.op == "scan" and id(node.attributes[0]) not in seen:
+                seen.add(id(node.attributes[0]))
+                found.append(node.attributes[0].graph)
+    return found
+
+
+def _values(graph: Graph) -> dict[int, torch.Tensor]:
+    """Return the values of the nodes that are to become slots."""
     order = graph.nodes()
     bases: dict[int, int] = {}  # the largest tensor that a fixed node is made of
     chosen: set[int] = set()
@@ -34,17 +63,7 @@ def fold(graph: Graph) -> Graph:
     outer.update(id(node) for node in graph.outputs)
     wanted = [node for node in order if id(node) in chosen and id(node) in outer]
     values = evaluate(graph, [], wanted)
-    slots = {id(node): value.contiguous() for node, value in zip(wanted, values)}
-
-    def rule(b: Builder, node: Node, inputs: tuple[Node, ...]) -> Node | None:
-        value = slots.get(id(node))
-        if value is None:
-            return None
-        if value.numel() > 1 and bool((value == value.flatten()[0]).all()):
-            return b.expand(b.constant(value.flatten()[0].clone().reshape(())), node.shape)
-        return b.constant(value)
-
-    return compact(rewrite(graph, rule))
+    return {id(node): value.contiguous() for node, value in zip(wanted, values)}
 
 
 def _behind_views(node: Node) -> list[Node]:
@@ -58,22 +77,30 @@ def _behind_views(node: Node) -> list[Node]:
 
 def compact(graph: Graph) -> Graph:
     """Drop the slots of data that no node reads, so that the source does not depend on what was folded away."""
-    used = sorted({node.attributes[0] for node in graph.nodes() if node.op == "data"})
+    used = sorted({node.attributes[0] for inner in nested(graph) for node in inner.nodes() if node.op == "data"})
     number = {slot: position for position, slot in enumerate(used)}
     data: list[torch.Tensor] = [graph.data[slot] for slot in used]
+    return _renumbered(graph, number, data, {})
 
-    renamed: dict[int, Node] = {}
+
+def _renumbered(graph: Graph, number: dict[int, int], data: list[torch.Tensor], bodies: dict[int, Body]) -> Graph:
+    new: dict[int, Node] = {}
     b = Builder(data)
     b.adopt(graph.inputs)
     for node in graph.nodes():
+        b.note, b.source = node.note, node.source
+        attributes = node.attributes
         if node.op == "data":
-            renamed[id(node)] = b.make("data", (), (number[node.attributes[0]],), node.shape, node.kind)
+            attributes = (number[attributes[0]],)
         elif not node.inputs:
             b.remember(node)
-            renamed[id(node)] = node
-        else:
-            renamed[id(node)] = b.make(
-                node.op, tuple(renamed[id(s)] for s in node.inputs), node.attributes, node.shape, node.kind
-            )
-            renamed[id(node)].note, renamed[id(node)].source = node.note, node.source
-    return b.graph([renamed[id(node)] for node in graph.outputs])
+            new[id(node)] = node
+            continue
+        elif node.op == "scan":
+            body = attributes[0]
+            if id(body) not in bodies:
+                inner = _renumbered(body.graph, number, data, bodies)
+                bodies[id(body)] = Body(inner, body.carries, body.slices)
+            attributes = (bodies[id(body)], *attributes[1:])
+        new[id(node)] = b.make(node.op, tuple(new[id(s)] for s in node.inputs), attributes, node.shape, node.kind)
+    return b.graph([new[id(node)] for node in graph.outputs])

@@ -11,10 +11,12 @@ from pyroxene.compiler.engines.native.schedule import is_direct, is_scalar
 from pyroxene.compiler.graph import Node
 from pyroxene.compiler.strides import contiguous
 
-__all__ = ["emit_call"]
+__all__ = ["copy_elements", "emit_call"]
 
 
-def _copy(memory: Memory, source: Node, pointer: str, strides: Sequence[int], start: int, how: str) -> list[str]:
+def copy_elements(
+    memory: Memory, source: Node, pointer: str, strides: Sequence[int], start: int, how: str
+) -> list[str]:
     """Write a node's elements to strided places."""
     lines: list[str] = []
     variables: list[str] = []
@@ -34,7 +36,7 @@ def _assemble(memory: Memory, node: Node) -> list[str]:
     for position, (piece, (strides, offset)) in enumerate(zip(node.inputs, places)):
         if not is_direct(node, position):
             pointer, start = memory.place(node)
-            lines += _copy(memory, piece, pointer, strides, offset + start, "=" if disjoint else "+=")
+            lines += copy_elements(memory, piece, pointer, strides, offset + start, "=" if disjoint else "+=")
     return lines
 
 
@@ -47,7 +49,7 @@ def _operand(memory: Memory, source: Node, lines: list[str]) -> tuple[str, tuple
         return f"{pointer} + {start + offset}", strides
     start = memory.reserve(source.size)
     memory.uses.add("w")
-    lines += _copy(memory, source, "w", contiguous(source.shape), start, "=")
+    lines += copy_elements(memory, source, "w", contiguous(source.shape), start, "=")
     return f"w + {start}", contiguous(source.shape)
 
 

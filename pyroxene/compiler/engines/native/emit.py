@@ -1,4 +1,4 @@
-"""Emits a graph as one C file: a function of a point that returns a value and writes gradients."""
+"""Emits a graph as one C file: a function of its inputs, with a function of its own for the body of each loop."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import re
 from dataclasses import dataclass, field
 from importlib.resources import files
 
+from pyroxene.compiler.builder import Builder
 from pyroxene.compiler.engines.native.calls import emit_call
 from pyroxene.compiler.engines.native.expressions import SPECIAL, TYPES, expression
 from pyroxene.compiler.engines.native.loops import emit_loop
 from pyroxene.compiler.engines.native.memory import Memory
+from pyroxene.compiler.engines.native.scans import emit_scan
 from pyroxene.compiler.engines.native.schedule import Schedule, is_direct
-from pyroxene.compiler.graph import Graph, Node
+from pyroxene.compiler.graph import Body, Graph, Node
 
 __all__ = ["Program", "emit"]
 
@@ -23,11 +25,17 @@ BLAS = ("dgemm", "dtrsm", "dpotrf")
 SMALL = 24
 """As PYROXENE_SMALL in `algebra.h`: with no larger matrix scipy need not be imported."""
 
-_REPEAT = """
+_DENSITY = """
+double pyroxene_density(const double *z, double *gradient, const void *const *context) {
+    double value;
+    density(z, &value, gradient, context, (double *)context[0]);
+    return value;
+}
+
 /* For measurements: so many calls without the caller's cost. */
 void pyroxene_repeat(const double *z, double *gradient, const void *const *context, long times) {
-    double (*volatile density)(const double *, double *, const void *const *) = pyroxene_density;
-    for (long i = 0; i < times; i++) density(z, gradient, context);
+    double (*volatile function)(const double *, double *, const void *const *) = pyroxene_density;
+    for (long i = 0; i < times; i++) function(z, gradient, context);
 }
 """
 
@@ -59,34 +67,21 @@ class _Item:
 
 
 def emit(graph: Graph) -> Program:
-    """Return the C of a graph whose first output is a scalar and whose others are assemblies.
-
-    Args:
-        graph: after all passes; the other outputs are written to the pointers that the function is given.
-    """
-    schedule = Schedule(graph)
-    memory = Memory(graph, schedule)
-    items = _items(schedule, memory)
-    memory.uses = set()
-    value = memory.element(graph.outputs[0], [])
-    items.append(_Item([f"    *value = {value};"], set(), memory.uses))
-    kinds = {f"d{node.attributes[0]}": node.kind for node in schedule.order if node.op == "data"}
-    body = _functions(items, memory, kinds)
-    special = sorted({node.op for node in schedule.order} & SPECIAL)
-    pointers = tuple([*special, *(BLAS if any(_is_large(node) for node in schedule.order) else ())])
-    source = "\n".join([*_headers(schedule, pointers), *_binder(pointers), "", *body, _REPEAT])
-    return Program(source, memory.size, pointers)
+    """Return the C of a graph of one input, a vector, whose outputs are a scalar and a gradient."""
+    writer = _Writer()
+    workspace = writer.function(graph, "density")
+    operations = writer.operations
+    special = sorted(operations & SPECIAL)
+    pointers = (*special, *(BLAS if writer.has_large else ()))
+    headers = _headers(operations, pointers)
+    source = "\n".join([*headers, *_binder(pointers), "", *writer.text, _DENSITY])
+    return Program(source, workspace, pointers)
 
 
-def _is_large(node: Node) -> bool:
-    """Say whether a call is one for BLAS or LAPACK; `algebra.h` decides once more by its exact sizes."""
-    return node.op in ALGEBRA and max(node.inputs[0].shape[-2:]) > SMALL
-
-
-def _headers(schedule: Schedule, pointers: tuple[str, ...]) -> list[str]:
+def _headers(operations: set[str], pointers: tuple[str, ...]) -> list[str]:
     folder = files("pyroxene.compiler").joinpath("csrc")
     lines = [folder.joinpath("prelude.h").read_text(encoding="utf8")]
-    if any(node.op in ALGEBRA for node in schedule.order):
+    if operations & ALGEBRA:
         if "dgemm" in pointers:
             lines.append("#define PYROXENE_BLAS")
         lines.append(folder.joinpath("algebra.h").read_text(encoding="utf8"))
@@ -103,44 +98,105 @@ def _binder(pointers: tuple[str, ...]) -> list[str]:
     return [*declared, "void pyroxene_bind(void **pointers) {", *bound, "}"]
 
 
-def _items(schedule: Schedule, memory: Memory) -> list[_Item]:
-    items: list[_Item] = []
+def _with_outputs(graph: Graph) -> Graph:
+    """Return a graph whose outputs of several elements are assemblies, which are written to the caller's memory."""
+    b = Builder(graph.data)
+    b.adopt(graph.inputs)
+    outputs = [node if node.size == 1 or node.op == "assemble" else b.copy(node) for node in graph.outputs]
+    return Graph(graph.inputs, outputs, graph.data)
 
-    def add(lines: list[str], defines: set[str]) -> None:
-        items.append(_Item(lines, defines, memory.uses - defines))
-        memory.uses = set()
 
-    for step in schedule.steps:
-        for node in step.begun:
-            if not _covers(node):
-                pointer, start = memory.place(node)
-                add([f"    memset({pointer} + {start}, 0, {node.size} * sizeof(double));"], set())
-        for node in step.scalars:
-            name = memory.names[id(node)]
-            operands = [memory.element(source, [0] * len(source.shape)) for source in node.inputs]
-            note = f"  /* {node.note} */" if node.note else ""
-            lines = [f"    const {TYPES[node.kind]} {name} = {expression(node, operands)};{note}"]
-            lines += _stores(schedule, memory, node, name)
-            add(lines, {name})
-        for loop in step.loops:
-            defines = {
-                memory.names[id(n)] for nest in loop.nests for n in nest.nodes if n.op == "reduce" and n.size == 1
-            }
-            add(emit_loop(loop, schedule, memory), defines)
-        for node in step.calls:
-            add(emit_call(node, memory), set())
-    return items
+class _Writer:
+    """The functions of one file.
+
+    Attributes:
+        text: of the functions so far, each after those it calls.
+        operations: that they use.
+        has_large: whether some matrix is one for BLAS or LAPACK; `algebra.h` decides once more by its exact sizes.
+    """
+
+    def __init__(self) -> None:
+        self.text: list[str] = []
+        self.operations: set[str] = set()
+        self.has_large = False
+        self._bodies: dict[int, tuple[str, int]] = {}
+        self._count = 0
+
+    def body(self, body: Body) -> tuple[str, int]:
+        """Return the name of the function of a loop's body, and how much workspace it needs."""
+        known = self._bodies.get(id(body))
+        if known is None:
+            self._count += 1
+            name = f"body{self._count}"
+            known = self._bodies[id(body)] = (name, self.function(body.graph, name))
+        return known
+
+    def function(self, graph: Graph, name: str) -> int:
+        """Write the function of a graph, and return how much workspace it needs."""
+        graph = _with_outputs(graph)
+        schedule = Schedule(graph)
+        memory = Memory(graph, schedule)
+        self.operations |= {node.op for node in schedule.order}
+        self.has_large |= any(n.op in ALGEBRA and max(n.inputs[0].shape[-2:]) > SMALL for n in schedule.order)
+        items = self._items(schedule, memory)
+        for position, node in enumerate(graph.outputs):
+            memory.uses = set()
+            lines = _returned(memory, node, position)
+            if lines:
+                items.append(_Item(lines, set(), memory.uses | {f"g{position}"}))
+        kinds = {f"d{node.attributes[0]}": node.kind for node in schedule.order if node.op == "data"}
+        arguments = [f"x{position}" for position in range(len(graph.inputs))]
+        results = [f"g{position}" for position in range(len(graph.outputs))]
+        self.text += _functions(name, items, memory, kinds, arguments, results)
+        return memory.size
+
+    def _items(self, schedule: Schedule, memory: Memory) -> list[_Item]:
+        items: list[_Item] = []
+
+        def add(lines: list[str], defines: set[str]) -> None:
+            items.append(_Item(lines, defines, memory.uses - defines))
+            memory.uses = set()
+
+        for step in schedule.steps:
+            for node in step.begun:
+                if not _covers(node):
+                    pointer, start = memory.place(node)
+                    add([f"    memset({pointer} + {start}, 0, {node.size} * sizeof(double));"], set())
+            for node in step.scalars:
+                add(_scalar(schedule, memory, node), {memory.names[id(node)]})
+            for loop in step.loops:
+                totals = [n for nest in loop.nests for n in nest.nodes if n.op == "reduce" and n.size == 1]
+                add(emit_loop(loop, schedule, memory), {memory.names[id(node)] for node in totals})
+            for node in step.calls:
+                if node.op == "scan":
+                    name, workspace = self.body(node.attributes[0])
+                    add(emit_scan(node, memory, name, workspace), set())
+                else:
+                    add(emit_call(node, memory), set())
+        return items
 
 
 def _covers(node: Node) -> bool:
     """Say whether the pieces of an assembly leave no element unwritten and meet nowhere."""
-    return node.attributes[1] and sum(piece.size for piece in node.inputs) == node.size
+    return bool(node.attributes[1]) and sum(piece.size for piece in node.inputs) == node.size
 
 
-def _stores(schedule: Schedule, memory: Memory, node: Node, name: str) -> list[str]:
-    """Write a scalar to the assemblies it is a piece of."""
-    lines = []
-    for user in dict.fromkeys(schedule.users[id(node)]):
+def _returned(memory: Memory, node: Node, position: int) -> list[str]:
+    """Write an output that is not written where it is computed."""
+    if node.op != "assemble":
+        return [f"    g{position}[0] = {memory.element(node, [0] * len(node.shape))};"]
+    pointer, start = memory.place(node)
+    if pointer == f"g{position}":
+        return []
+    return [f"    memcpy(g{position}, {pointer} + {start}, {node.size} * sizeof(double));"]
+
+
+def _scalar(schedule: Schedule, memory: Memory, node: Node) -> list[str]:
+    name = memory.names[id(node)]
+    operands = [memory.element(source, [0] * len(source.shape)) for source in node.inputs]
+    note = f"  /* {node.note} */" if node.note else ""
+    lines = [f"    const {TYPES[node.kind]} {name} = {expression(node, operands)};{note}"]
+    for user in dict.fromkeys(schedule.users[id(node)]):  # the assemblies that it is a piece of
         if user.op != "assemble":
             continue
         places, disjoint = user.attributes
@@ -151,7 +207,9 @@ def _stores(schedule: Schedule, memory: Memory, node: Node, name: str) -> list[s
     return lines
 
 
-def _functions(items: list[_Item], memory: Memory, kinds: dict[str, str]) -> list[str]:
+def _functions(
+    name: str, items: list[_Item], memory: Memory, kinds: dict[str, str], arguments: list[str], results: list[str]
+) -> list[str]:
     """Pack statements into functions of bounded length; variables that cross between them go through the workspace."""
     chunks: list[list[_Item]] = [[]]
     length = 0
@@ -161,38 +219,30 @@ def _functions(items: list[_Item], memory: Memory, kinds: dict[str, str]) -> lis
             length = 0
         chunks[-1].append(item)
         length += len(item.lines)
+    declared = [*(f"const double *restrict {x}" for x in arguments), *(f"double *restrict {g}" for g in results)]
+    signature = ", ".join([*declared, "const void *const *restrict context", "double *restrict w"])
     if len(chunks) == 1:
-        return _function("pyroxene_density", chunks[0], {}, kinds, "double")
-    home = {name: number for number, chunk in enumerate(chunks) for item in chunk for name in item.defines}
+        return _function(f"static void {name}({signature}) {{", chunks[0], {}, kinds)
+    home = {made: number for number, chunk in enumerate(chunks) for item in chunk for made in item.defines}
     crossing: dict[str, int] = {}
     for number, chunk in enumerate(chunks):
         for item in chunk:
-            for name in item.uses:
-                if home.get(name, number) != number and name not in crossing:
-                    crossing[name] = memory.reserve(1)
+            for used in sorted(item.uses):
+                if home.get(used, number) != number and used not in crossing:
+                    crossing[used] = memory.reserve(1)
     lines: list[str] = []
     for number, chunk in enumerate(chunks):
-        lines += _function(f"part{number}", chunk, crossing, kinds, "static void")
-    arguments = "const double *restrict x0, double *restrict g1, const void *const *restrict context"
-    lines.append(f"double pyroxene_density({arguments}) {{")
-    lines.append("    double value;")
-    lines += [f"    part{number}(x0, g1, context, &value);" for number in range(len(chunks))]
-    lines += ["    return value;", "}"]
-    return lines
+        head = f"static __attribute__((noinline)) void {name}_{number}({signature}) {{"
+        lines += _function(head, chunk, crossing, kinds)
+    passed = ", ".join([*arguments, *results, "context", "w"])
+    calls = [f"    {name}_{number}({passed});" for number in range(len(chunks))]
+    return [*lines, f"static void {name}({signature}) {{", *calls, "}", ""]
 
 
-def _function(
-    name: str, chunk: list[_Item], crossing: dict[str, int], kinds: dict[str, str], returns: str
-) -> list[str]:
-    whole = returns == "double"
-    arguments = "const double *restrict x0, double *restrict g1, const void *const *restrict context"
-    head = "double" if whole else "static __attribute__((noinline)) void"
-    lines = [f"{head} {name}({arguments}{'' if whole else ', double *restrict value'}) {{"]
-    if whole:
-        lines.append("    double result, *value = &result;")
+def _function(head: str, chunk: list[_Item], crossing: dict[str, int], kinds: dict[str, str]) -> list[str]:
+    lines = [head]
     uses = {used for item in chunk for used in item.uses}
     defined = {made for item in chunk for made in item.defines}
-    lines.append("    double *restrict w = (double *)context[0];")
     for used in sorted(uses):
         if re.fullmatch(r"d\d+", used):
             lines.append(f"    const {_C_TYPES[kinds[used]]} *restrict {used} = context[{int(used[1:]) + 1}];")
@@ -201,7 +251,4 @@ def _function(
     for item in chunk:
         lines += item.lines
         lines += [f"    w[{crossing[made]}] = {made};" for made in sorted(item.defines) if made in crossing]
-    if whole:
-        lines.append("    return result;")
-    lines += ["}", ""]
-    return lines
+    return [*lines, "}", ""]

@@ -9,11 +9,10 @@ from collections import Counter
 
 import torch
 
-from pyroxene.compiler.builder import Builder
 from pyroxene.compiler.engines.native.build import load_library
 from pyroxene.compiler.engines.native.emit import Program, emit
 from pyroxene.compiler.engines.native.toolchain import DENSITY_FLAGS
-from pyroxene.compiler.graph import LEAVES, Graph, Node
+from pyroxene.compiler.graph import LEAVES, Graph
 
 __all__ = ["Context", "NativeFunction"]
 
@@ -33,13 +32,6 @@ class Context:
         self._data = data
         self._table = (ctypes.c_void_p * (1 + len(data)))(start, *[tensor.data_ptr() for tensor in data])
         self.pointer = ctypes.addressof(self._table)
-
-
-def _as_assembly(b: Builder, node: Node) -> Node:
-    """Return a node as an assembly, which the emitter writes to the caller's memory."""
-    if node.op == "assemble":
-        return node
-    return b.copy(node)
 
 
 class NativeFunction:
@@ -62,13 +54,10 @@ class NativeFunction:
             CompilerError: there is no compiler, or it fails.
         """
         (argument,) = graph.inputs
-        b = Builder(graph.data)
-        b.adopt(graph.inputs)
-        value, gradient = graph.outputs
         self.dim = math.prod(argument.shape)
         self.operations = Counter(node.op for node in graph.nodes() if node.op not in LEAVES)
         self.data = list(graph.data)
-        self.program: Program = emit(Graph(graph.inputs, [value, _as_assembly(b, gradient)], graph.data))
+        self.program: Program = emit(graph)
         self._library = load_library(self.program.source, name="density", flags=DENSITY_FLAGS)
         self._bind()
         function = self._library.pyroxene_density

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pyroxene.compiler.engines.native.axes import read_through
 from pyroxene.compiler.engines.native.expressions import number
-from pyroxene.compiler.engines.native.schedule import Schedule, is_scalar
+from pyroxene.compiler.engines.native.schedule import CALLS, Schedule, is_scalar
 from pyroxene.compiler.graph import Graph, Node
 from pyroxene.compiler.strides import contiguous
 
@@ -53,7 +53,7 @@ class Memory:
                 self._place[id(node)] = (f"x{node.attributes[0]}", 0)
             elif node.op == "data":
                 self._place[id(node)] = (f"d{node.attributes[0]}", 0)
-            elif id(node) in schedule.kept or node.op in ("assemble", "cumsum", "matmul", "cholesky", "solve"):
+            elif id(node) in schedule.kept or node.op == "assemble" or node.op in CALLS:
                 if id(node) not in self._place:
                     self._place[id(node)] = ("w", self.reserve(node.size))
 
