@@ -39,6 +39,7 @@ __all__ = [
     "SiteError",
     "Source",
     "SupportError",
+    "TooFewSamplesError",
     "UnsupportedError",
     "UsageError",
     "describe",
@@ -279,6 +280,10 @@ class UsageError(PyroxeneError, ValueError, AssertionError):
 
 class UnsupportedError(UsageError, NotImplementedError):
     """What is asked for cannot be done in any form: the hint names what can."""
+
+
+class TooFewSamplesError(UsageError, RuntimeError):
+    """A covariance is asked for before there are two samples; Pyro raised RuntimeError."""
 
 
 class OptionError(PyroxeneError, TypeError, AssertionError):
