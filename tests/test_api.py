@@ -14,11 +14,12 @@ TESTS = Path(__file__).parent
 
 WHOLE = re.compile(
     r"pyro(\.(poutine|params|nn|optim|settings|primitives|util|infer\.(svi|elbo|trace_elbo|trace_mean_field_elbo"
-    r"|tracegraph_elbo|inspect|autoguide\.(initialization|utils)))(\.\w+)*)?$"
+    r"|tracegraph_elbo|inspect|mcmc|autoguide\.(initialization|utils))|ops\.(stats|streaming|arrowhead))(\.\w+)*)?$"
 )
+DEEP = re.compile(r"pyro\.(poutine|infer\.mcmc|ops\.(stats|streaming|arrowhead))\b")  # their tier C is there as well
 PARTLY = {  # modules that also hold names of later work
-    "pyro.infer": "ELBO JitTraceGraph_ELBO JitTraceMeanField_ELBO JitTrace_ELBO Predictive SVI TraceGraph_ELBO "
-    "TraceMeanField_ELBO Trace_ELBO enable_validation is_validation_enabled",
+    "pyro.infer": "ELBO HMC JitTraceGraph_ELBO JitTraceMeanField_ELBO JitTrace_ELBO MCMC NUTS Predictive "
+    "RandomWalkKernel SVI TraceGraph_ELBO TraceMeanField_ELBO Trace_ELBO enable_validation is_validation_enabled",
     "pyro.infer.autoguide": "AutoCallable AutoContinuous AutoDelta AutoDiagonalNormal AutoGuide AutoGuideList "
     "AutoLaplaceApproximation AutoLowRankMultivariateNormal AutoMultivariateNormal AutoNormal init_to_feasible "
     "init_to_generated init_to_mean init_to_median init_to_sample init_to_uniform init_to_value",
@@ -28,7 +29,10 @@ PARTLY = {  # modules that also hold names of later work
     "get_param_store param plate replay sample seed trace",
     "pyro.infer.util": "enable_validation is_validation_enabled validation_enabled",
 }
-LATER = {"random_module", "iarange", "irange", "collapse", "CollapseMessenger", "HorovodOptimizer"}
+LATER = {
+    "random_module", "iarange", "irange", "collapse", "CollapseMessenger", "HorovodOptimizer",
+    "TraceEinsumEvaluator", "TraceTreeEvaluator", "_MultiSampler", "_UnarySampler",
+}  # fmt: skip
 
 
 def rows():
@@ -39,9 +43,9 @@ def rows():
     for module, names in json.loads(path.read_text()).items():
         for name, entry in names.items():
             wanted = WHOLE.fullmatch(module) and entry["tier"] in "AB"
-            handlers = module.startswith("pyro.poutine") and entry["tier"] == "C"
+            deep = DEEP.match(module) and entry["tier"] == "C"
             part = module in PARTLY and name in PARTLY[module].split()
-            if (wanted or handlers or part) and name not in LATER:
+            if (wanted or deep or part) and name not in LATER:
                 found.append((module, name, tuple(entry.get("params", []))))
     return found
 

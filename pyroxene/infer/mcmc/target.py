@@ -1,0 +1,341 @@
+"""What chains move over: a density of one flat vector, and how its positions become named values and back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch.distributions.transforms import Transform, identity_transform
+
+from pyroxene._typing import Model, TensorDict
+from pyroxene.density import Layout, LogDensity, Slot, log_density
+from pyroxene.density.compiled import ENGINES, compile_density
+from pyroxene.errors import ParameterError, PlateError, SupportError, UnsupportedError, UsageError, describe
+from pyroxene.logger import log
+
+__all__ = ["PythonDensity", "Target", "model_target", "potential_target"]
+
+LinAlgError: type[Exception] = torch.linalg.LinAlgError  # type: ignore[attr-defined]  # torch documents it
+
+
+class PythonDensity:
+    """A Python function of a flat vector as chains ask for it: value and gradient, in double precision; final.
+
+    The function gets doubles. Where it cannot take them, since it multiplies matrices with data of another precision,
+    it gets its own precision. A factorisation that fails is a point of no density.
+
+    Args:
+        function: from a tensor (dim,) to a scalar log density, differentiable.
+        dim: the length of the vector.
+        dtype: the function's own precision.
+    """
+
+    def __init__(self, function: Callable[[torch.Tensor], torch.Tensor], dim: int, dtype: torch.dtype) -> None:
+        self.function = function
+        self.dim = dim
+        self.dtype = dtype
+        self._works_in: torch.dtype | None = None
+        self._in_batches = True
+
+    def __call__(self, z: torch.Tensor) -> torch.Tensor:
+        """Return the log density at z, shape (dim,), differentiable."""
+        return self.function(z)
+
+    def native_function(self) -> None:
+        """Return None: there is no function in C."""
+
+    def value_and_grad(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return log density () and gradient (dim,), float64; nan where a factorisation fails.
+
+        Args:
+            z: shape (dim,), float64.
+        """
+        try:
+            if self._works_in is None:
+                return self._first(z)
+            return self._evaluate(z, self._works_in)
+        except LinAlgError:
+            return z.new_full((), torch.nan), torch.zeros_like(z)
+
+    def batched_value_and_grad(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return log densities (chains,) and gradients (chains, dim) of positions (chains, dim)."""
+        if self._in_batches and self._works_in is not None:
+            batch = z.to(self._works_in)
+            try:
+                gradients, values = torch.func.vmap(torch.func.grad_and_value(self.function))(batch)
+                return values.to(torch.float64), gradients.to(torch.float64)
+            except (RuntimeError, ValueError):  # the function branches on values, or one row's factorisation fails
+                self._in_batches = False
+        pairs = [self.value_and_grad(row) for row in z]
+        return torch.stack([value for value, _ in pairs]), torch.stack([gradient for _, gradient in pairs])
+
+    def _first(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Evaluate in doubles; where that fails but the function's own precision does not, keep to the latter."""
+        try:
+            result = self._evaluate(z, torch.float64)
+        except LinAlgError:
+            raise
+        except RuntimeError:
+            if self.dtype == torch.float64:
+                raise
+            result = self._evaluate(z, self.dtype)
+            self._works_in = self.dtype
+        else:
+            self._works_in = torch.float64
+        return result
+
+    def _evaluate(self, z: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+        leaf = z.detach().to(dtype).requires_grad_(True)
+        with torch.enable_grad():
+            value = self.function(leaf)
+            gradient = None
+            if value.requires_grad:
+                (gradient,) = torch.autograd.grad(value, leaf, allow_unused=True)
+        if gradient is None:  # a constant, as of a flat prior without data
+            gradient = torch.zeros_like(leaf)
+        return value.detach().to(torch.float64), gradient.to(torch.float64)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A density and the names of its coordinates; final.
+
+    Attributes:
+        density: what chains evaluate; see `chains.Density`.
+        slots: each site's place in the flat vector.
+        dtypes: each site's precision, in which its values are handed out.
+        transforms: by site, from its support to unconstrained space; empty for a bare potential.
+        log_density: the model's, None for a bare potential.
+        run_model: runs the model with its data, None for a bare potential.
+        function: the log density of one flat vector as Python has it.
+    """
+
+    density: Any
+    slots: tuple[Slot, ...]
+    dtypes: Mapping[str, torch.dtype]
+    transforms: dict[str, Transform]
+    log_density: LogDensity | None
+    run_model: Callable[[], Any] | None
+    function: Callable[[torch.Tensor], torch.Tensor]
+
+    @property
+    def dim(self) -> int:
+        """The length of a position."""
+        return self.slots[-1].start + self.slots[-1].size if self.slots else 0
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Each site's unconstrained shape."""
+        return {slot.name: tuple(slot.shape) for slot in self.slots}
+
+    def indices(self, name: str) -> range:
+        """Return a site's coordinates in the flat vector."""
+        slot = next(slot for slot in self.slots if slot.name == name)
+        return range(slot.start, slot.start + slot.size)
+
+    def split(self, z: torch.Tensor) -> TensorDict:
+        """Return unconstrained values by site, shape lead + the site's, in the site's precision.
+
+        Args:
+            z: shape lead + (dim,).
+        """
+        return {slot.name: self._cut(slot, z).to(self.dtypes[slot.name]) for slot in self.slots}
+
+    def join(self, values: Mapping[str, torch.Tensor], lead: tuple[int, ...] = ()) -> torch.Tensor:
+        """Return positions of unconstrained values, shape lead + (dim,), float64.
+
+        Args:
+            values: by site name, shape lead + the site's.
+            lead: leading dimensions.
+
+        Raises:
+            UsageError: a site is missing, unknown, or of another size.
+        """
+        names = [slot.name for slot in self.slots]
+        if set(values) != set(names):
+            raise UsageError("parameters do not fit the sites", expected=sorted(names), got=sorted(values))
+        parts = []
+        for slot in self.slots:
+            value = torch.as_tensor(values[slot.name]).detach()
+            if value.numel() != math.prod(lead) * slot.size:
+                raise UsageError(
+                    f"the unconstrained value of site '{slot.name}' has another shape",
+                    site=slot.name,
+                    expected=f"shape {(*lead, *slot.shape)}",
+                    got=describe(value),
+                )
+            parts.append(value.to("cpu", torch.float64).reshape(*lead, slot.size))
+        return torch.cat(parts, -1) if parts else torch.zeros(*lead, 0, dtype=torch.float64)
+
+    def constrain(self, z: torch.Tensor, names: set[str] | None = None) -> TensorDict:
+        """Return values on their supports by site, shape lead + the site's, in the site's precision.
+
+        Args:
+            z: shape lead + (dim,).
+            names: only these sites.
+        """
+        with torch.no_grad():
+            return {
+                slot.name: slot.to_support(self._cut(slot, z)).to(self.dtypes[slot.name])
+                for slot in self.slots
+                if names is None or slot.name in names
+            }
+
+    def potential(self, params: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Return minus the log density at unconstrained values by site, a scalar, differentiable."""
+        parts = [torch.as_tensor(params[slot.name]).reshape(-1) for slot in self.slots]
+        return -self.function(torch.cat(parts) if parts else torch.zeros(0))
+
+    @staticmethod
+    def _cut(slot: Slot, z: torch.Tensor) -> torch.Tensor:
+        return z[..., slot.start : slot.start + slot.size].reshape(z.shape[:-1] + slot.shape)
+
+
+def _with_transforms(slots: tuple[Slot, ...], transforms: Mapping[str, Transform]) -> tuple[Slot, ...]:
+    """Put a user's transforms (from supports to unconstrained space) in the place of our own."""
+    unknown = set(transforms) - {slot.name for slot in slots}
+    if unknown:
+        raise UsageError(
+            "transforms are given for sites that are not there",
+            expected=sorted(slot.name for slot in slots),
+            got=sorted(unknown),
+        )
+    return tuple(
+        replace(slot, transform=transforms[slot.name].inv, is_identity=False) if slot.name in transforms else slot
+        for slot in slots
+    )
+
+
+def _renumbered(slots: list[Slot]) -> tuple[Slot, ...]:
+    result, start = [], 0
+    for slot in slots:
+        result.append(replace(slot, start=start))
+        start += slot.size
+    return tuple(result)
+
+
+def _on_engine(density: Any, in_python: PythonDensity, engine: str) -> Any:
+    """Return what chains evaluate: the compiled density, or the one in Python where it would run on eager PyTorch."""
+    if engine not in ENGINES:
+        raise UsageError("there is no such engine", expected=f"one of {ENGINES}", got=engine)
+    try:
+        compiled = compile_density(density, engine)
+    except (RuntimeError, ValueError) as error:
+        if engine != "auto":
+            raise
+        # such as a factorisation that fails at the random points of the check: what is wrong with the model itself
+        # shows again where chains begin, with the site's name
+        log.info("the model runs on eager PyTorch: %s", error)
+        return in_python
+    return in_python if compiled.engine == "eager" else compiled
+
+
+CHECKED_POINTS = 50
+"""A model whose parameters are legal in a part of its space only is found fine at one of so many random points."""
+
+
+def _checked_density(model: Model, args: tuple[Any, ...], kwargs: dict[str, Any]) -> LogDensity:
+    """Make the density, which runs the model once with all checks on; anew where the point, not the model, may be bad.
+
+    Raises:
+        SiteError: the checks failed at every point.
+    """
+    for last in (False,) * (CHECKED_POINTS - 1) + (True,):
+        try:
+            return log_density(model, *args, **kwargs)
+        except (ParameterError, SupportError, LinAlgError):
+            if last:
+                raise
+    raise AssertionError("the last round returns or raises")
+
+
+def model_target(
+    model: Model,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    *,
+    transforms: Mapping[str, Transform] | None = None,
+    engine: str = "auto",
+    first: tuple[str, ...] = (),
+) -> Target:
+    """Return what chains move over for a model and its data.
+
+    Args:
+        model: the model.
+        args: its arguments.
+        kwargs: its keyword arguments.
+        transforms: by site, from its support to unconstrained space, in the place of our own.
+        engine: "auto", "eager", "native" or "inductor".
+        first: sites whose coordinates are to come first.
+
+    Raises:
+        UnsupportedError: a plate subsamples.
+        SupportError: a latent site is discrete.
+    """
+    try:
+        density = _checked_density(model, args, kwargs)
+    except PlateError as error:  # Pyro raises NotImplementedError
+        raise UnsupportedError(
+            f"HMC and NUTS need all the data: {error.what}", plate=error.plate, source=error.source,
+            expected=error.expected, got=error.got, hint=error.hint,
+        ) from error  # fmt: skip
+    slots = density.layout.slots
+    if transforms:
+        slots = _with_transforms(slots, transforms)
+    if first:
+        named = {slot.name: slot for slot in slots}
+        slots = _renumbered([named.pop(name) for name in first if name in named] + list(named.values()))
+    density = replace(density, layout=Layout(slots))
+    latent = density.structure.latent_sites
+    dtypes = {slot.name: latent[slot.name]["value"].dtype for slot in slots}
+    own = max(dtypes.values(), key=lambda dtype: torch.finfo(dtype).bits, default=torch.get_default_dtype())
+    return Target(
+        _on_engine(density, PythonDensity(density, density.dim, own), engine),
+        slots,
+        dtypes,
+        {slot.name: slot.transform.inv for slot in slots},
+        density,
+        lambda: model(*args, **kwargs),
+        density,
+    )
+
+
+def potential_target(
+    potential_fn: Callable[[TensorDict], torch.Tensor],
+    initial_params: Mapping[str, torch.Tensor],
+    lead: int,
+    transforms: Mapping[str, Transform] | None = None,
+    engine: str = "auto",
+) -> Target:
+    """Return what chains move over for a potential.
+
+    Args:
+        potential_fn: from unconstrained values by name to minus the log density, a scalar.
+        initial_params: starting values, which tell names, shapes and precision.
+        lead: how many leading dimensions of them are chains'.
+        transforms: by name, from a value's support to unconstrained space, for the draws that are handed out.
+        engine: "auto", "eager", "native" or "inductor".
+    """
+    slots: list[Slot] = []
+    for name, value in initial_params.items():
+        shape = torch.Size(value.shape[lead:])
+        start = slots[-1].start + slots[-1].size if slots else 0
+        slots.append(Slot(name, start, math.prod(shape), shape, 0, 0, identity_transform, True))
+    dtypes = {
+        name: value.dtype if value.is_floating_point() else torch.get_default_dtype()
+        for name, value in initial_params.items()
+    }
+    placed = _with_transforms(tuple(slots), transforms or {})
+
+    def function(z: torch.Tensor) -> torch.Tensor:
+        return -potential_fn({slot.name: Target._cut(slot, z) for slot in slots})
+
+    own = max(dtypes.values(), key=lambda dtype: torch.finfo(dtype).bits, default=torch.get_default_dtype())
+    dim = slots[-1].start + slots[-1].size if slots else 0
+    in_python = PythonDensity(function, dim, own)
+    return Target(
+        _on_engine(in_python, in_python, engine), placed, dtypes, dict(transforms or {}), None, None, function
+    )

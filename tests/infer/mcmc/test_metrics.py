@@ -1,0 +1,155 @@
+"""Metrics: exact where theory says so, robust where a window is poor."""
+
+from __future__ import annotations
+
+import numpy
+import pytest
+
+from pyroxene.errors import UsageError
+from pyroxene.infer.mcmc.metrics import (
+    DIAGONAL,
+    LOW_RANK,
+    ArrowheadMetric,
+    BlockMetric,
+    DenseMetric,
+    DiagonalMetric,
+    FisherMetric,
+    LowRankMetric,
+    make_metric,
+)
+from pyroxene.infer.mcmc.metrics.fisher import scale_from_gradient
+from pyroxene.infer.mcmc.metrics.low_rank import geometric_mean
+from tests.infer.mcmc.densities import correlated
+
+ALL = [DiagonalMetric(), FisherMetric(), LowRankMetric(), DenseMetric(), BlockMetric([[0, 2]]), ArrowheadMetric(2)]
+
+
+def window(covariance: numpy.ndarray, count: int, seed: int = 0) -> tuple[numpy.ndarray, numpy.ndarray]:
+    draws = numpy.random.default_rng(seed).multivariate_normal(numpy.ones(len(covariance)), covariance, size=count)
+    return draws, -(draws - 1.0) @ numpy.linalg.inv(covariance)
+
+
+def test_variances_are_shrunk_as_stan_does():
+    draws, gradients = window(numpy.diag([1.0, 4.0]), 20)
+    expected = draws.var(axis=0, ddof=1) * 20 / 25 + 1e-3 * 5 / 25
+    assert DiagonalMetric().update(draws, gradients).inverse_mass() == pytest.approx(expected)
+
+
+def test_fisher_is_exact_for_independent_normals():
+    """From four draws: draws and gradients spread in exact proportion."""
+    variances = numpy.array([1e-4, 1.0, 1e4])
+    values = FisherMetric().update(*window(numpy.diag(variances), 4))
+    assert values.inverse_mass() == pytest.approx(variances)
+
+
+def test_the_geometric_mean_solves_its_equation():
+    generator = numpy.random.default_rng(0)
+    covariance, precision = (root @ root.T + numpy.eye(4) for root in generator.normal(size=(2, 4, 4)))
+    mean = geometric_mean(covariance, precision)
+    assert mean @ precision @ mean == pytest.approx(covariance)
+    assert geometric_mean(covariance, numpy.linalg.inv(covariance)) == pytest.approx(covariance)
+
+
+@pytest.mark.parametrize("dim", [2, 20, 100])  # 100 is beyond the rank: directions are sought in a subspace
+def test_low_rank_makes_correlated_normals_round(dim):
+    covariance = correlated(dim, 0.95, 100.0)
+    values = LowRankMetric().update(*window(covariance, 300))
+    assert values.kind == LOW_RANK
+    eigenvalues = numpy.linalg.eigvals(numpy.linalg.solve(values.inverse_mass(), covariance)).real
+    assert eigenvalues.max() / eigenvalues.min() < 8.0
+    scaled = numpy.linalg.eigvalsh(correlated(dim, 0.95))
+    assert scaled.max() / scaled.min() > 38.0  # what a diagonal leaves
+
+
+def test_low_rank_directions_are_orthonormal_and_few():
+    values = LowRankMetric().update(*window(correlated(100, 0.9), 300))
+    assert values.matrix @ values.matrix.T == pytest.approx(numpy.eye(values.rank), abs=1e-6)
+    assert 1 <= values.rank <= 64 and (values.shrink > -1.0).all()
+    assert LowRankMetric(max_rank=1).update(*window(correlated(10, 0.9), 300)).rank == 1
+
+
+def test_low_rank_is_diagonal_where_that_is_enough():
+    for dim, count in ((1, 50), (20, 50), (100, 20), (100, 200)):
+        assert LowRankMetric().update(*window(numpy.diag(numpy.arange(1.0, dim + 1)), count)).kind == DIAGONAL
+
+
+def test_dense_is_the_covariance():
+    draws, gradients = window(correlated(3, 0.5), 50)
+    expected = numpy.cov(draws.T) * 50 / 55 + 1e-3 * 5 / 55 * numpy.eye(3)
+    values = DenseMetric().update(draws, gradients)
+    assert values.inverse_mass() == pytest.approx(expected)
+    assert (numpy.triu(values.matrix, 1) == 0.0).all()
+
+
+def test_blocks_are_dense_and_apart():
+    draws, gradients = window(correlated(4, 0.5), 50)
+    mass = BlockMetric([[0, 2]]).update(draws, gradients).inverse_mass()
+    full, variances = DenseMetric().update(draws, gradients).inverse_mass(), numpy.diag(mass)
+    assert mass[0, 2] == pytest.approx(full[0, 2]) and variances == pytest.approx(numpy.diag(full))
+    for i, j in ((0, 1), (0, 3), (1, 2), (1, 3), (2, 3)):
+        assert mass[i, j] == 0.0
+    with pytest.raises(UsageError, match="share a coordinate"):
+        BlockMetric([[0, 1], [1, 2]])
+
+
+def test_an_arrowhead_s_mass_matrix_has_one():
+    draws, gradients = window(correlated(6, 0.5), 60)
+    mass = numpy.linalg.inv(ArrowheadMetric(2).update(draws, gradients).inverse_mass())
+    tail = mass[2:, 2:]
+    assert abs(tail - numpy.diag(numpy.diag(tail))).max() < 1e-9 * abs(mass).max()
+    full = DenseMetric().update(draws, gradients).inverse_mass()
+    arrow = ArrowheadMetric(2).update(draws, gradients).inverse_mass()
+    assert arrow[:2] == pytest.approx(full[:2])  # the head's covariances are the draws'
+    whole = ArrowheadMetric(9).update(draws, gradients).inverse_mass()
+    assert whole == pytest.approx(full)
+    assert ArrowheadMetric(0).update(draws, gradients).inverse_mass() == pytest.approx(numpy.diag(numpy.diag(full)))
+
+
+@pytest.mark.parametrize("metric", ALL, ids=lambda metric: type(metric).__name__)
+@pytest.mark.parametrize("kind", ["stuck", "two", "huge", "one stuck", "flat gradients"])
+def test_poor_windows_give_usable_values(metric, kind):
+    """A chain that never moved, two draws, numbers at the edge: the factor is finite, and no direction is lost."""
+    draws, gradients = window(correlated(3, 0.5), 2 if kind == "two" else 20)
+    if kind == "stuck":
+        draws, gradients = numpy.repeat(draws[:1], 20, axis=0), numpy.repeat(gradients[:1], 20, axis=0)
+    elif kind == "huge":
+        draws, gradients = draws * 1e8, gradients * 1e8
+    elif kind == "one stuck":
+        draws[:, 1], gradients[:, 1] = 2.0, 0.0
+    elif kind == "flat gradients":
+        gradients[:] = 0.0
+    values = metric.update(draws, gradients)
+    identity = numpy.eye(3)
+    factor = numpy.stack([values.to_position(row) for row in identity], axis=1)
+    assert numpy.isfinite(factor).all()
+    assert numpy.linalg.matrix_rank(factor / abs(factor).max(axis=1, keepdims=True)) == 3
+    assert values.rank <= metric.room(3)[1]
+
+
+@pytest.mark.parametrize("metric", ALL, ids=lambda metric: type(metric).__name__)
+def test_metrics_remember_nothing_they_do_not_say(metric):
+    metric.load_state_dict(metric.state_dict())
+    assert 2 <= metric.smallest_window(5) <= 20
+
+
+def test_a_first_scale_from_one_gradient():
+    gradient = numpy.array([1e4, 1.0, -1e-4, 0.0])
+    scale = scale_from_gradient(gradient)
+    assert scale[:3] == pytest.approx([1e-2, 1.0, 1e2], rel=1.1)
+    assert numpy.isfinite(scale).all() and (scale > 0.0).all()
+    assert (scale_from_gradient(numpy.zeros(3)) == scale_from_gradient(numpy.zeros(3))[0]).all()
+
+
+@pytest.mark.parametrize(("name", "kind"), [
+    ("auto", LowRankMetric), ("diagonal", DiagonalMetric), ("fisher", FisherMetric), ("low_rank", LowRankMetric),
+    ("dense", DenseMetric), (("block", [[0, 1]]), BlockMetric), (("arrowhead", 2), ArrowheadMetric),
+])  # fmt: skip
+def test_metrics_by_name(name, kind):
+    metric = make_metric(name)
+    assert type(metric) is kind and make_metric(metric) is metric
+
+
+@pytest.mark.parametrize("name", ["full", ("block",), ("blocks", []), 3, None])
+def test_an_unknown_metric_is_refused(name):
+    with pytest.raises(UsageError, match="no such metric"):
+        make_metric(name)
