@@ -46,7 +46,7 @@ class _Sequence(TorchDistribution):
         return constraints.independent(self.first.support, 1)
 
     @property
-    def has_rsample(self) -> bool:
+    def has_rsample(self) -> bool:  # type: ignore[override]
         """Whether draws of a step have gradients."""
         return bool(self.first.has_rsample)
 
@@ -145,8 +145,10 @@ class _Inner(Messenger):
     def _pyro_post_sample(self, msg: Message) -> None:
         name = str(msg["name"])
         site = self.sites[name]
-        log_prob = msg["fn"].log_prob(msg["value"], *msg["args"], **msg["kwargs"]) if msg["mask"] is not False else None
-        weighted: Any = 0.0 if log_prob is None else scale_and_mask(log_prob, msg["scale"], msg["mask"])
+        weighted: Any = 0.0
+        if msg["mask"] is not False:
+            log_prob = msg["fn"].log_prob(msg["value"], *msg["args"], **msg["kwargs"])
+            weighted = scale_and_mask(log_prob, msg["scale"], msg["mask"])
         self.seen.append(name)
         batch = site.message["fn"].batch_shape
         self.collected.append(torch.as_tensor(weighted, dtype=_floating(msg["value"])).expand(batch))

@@ -185,3 +185,17 @@ def test_gradients_flow_through_the_eager_loop():
     last, _ = pyroxene.scan(lambda c, x: (c * x, None), start, torch.tensor([2.0, 3.0]))
     last.backward()
     assert start.grad == 6.0
+
+
+@pytest.mark.parametrize("model", [random_walk])
+def test_thousands_of_steps_are_checked_by_their_first(model):
+    y = torch.randn(3000, generator=torch.Generator().manual_seed(0)).cumsum(0)
+    compiled = log_density(model, y).compiled("native")
+    native = compiled.native_function()
+    assert native is not None and native.longest_loop == 3000
+    z = torch.linspace(-1, 1, compiled.dim, dtype=torch.float64)
+    scale, x = z[0].exp(), z[1:]
+    expected = dist.HalfNormal(torch.tensor(1.0, dtype=torch.float64)).log_prob(scale) + z[0]
+    expected = expected + dist.Normal(torch.cat([torch.zeros(1), x[:-1]]), scale).log_prob(x).sum()
+    expected = expected + dist.Normal(x, 0.5).log_prob(y.double()).sum()
+    assert compiled(z).item() == pytest.approx(expected.item(), rel=1e-10)

@@ -9,7 +9,7 @@ import torch
 
 from pyroxene.compiler import algebra
 from pyroxene.compiler.graph import POINTWISE, Body, Graph, Node
-from pyroxene.compiler.strides import Shape, compose, contiguous, is_identity
+from pyroxene.compiler.strides import Shape, broadcast, compose, contiguous, is_identity
 from pyroxene.errors import Source
 
 __all__ = ["Builder", "Operand"]
@@ -111,7 +111,7 @@ class Builder:
             nodes.append(operand)
         shapes = {node.shape for node in nodes}
         if len(shapes) > 1:
-            shape = tuple(torch.broadcast_shapes(*shapes))
+            shape = broadcast(*shapes)
             nodes = [self.expand(node, shape) for node in nodes]
         return self.pointwise(op, tuple(nodes), attributes)
 
@@ -282,6 +282,10 @@ class Builder:
     def cholesky(self, a: Node) -> Node:
         """Return the lower Cholesky factor."""
         return self.make("cholesky", (a,), (), a.shape, "f")
+
+    def cholesky_adjoint(self, factor: Node, gradient: Node) -> Node:
+        """Return the gradient by the lower triangle of a matrix, from that by its Cholesky factor."""
+        return self.make("cholesky_adjoint", (factor, gradient), (), factor.shape, "f")
 
     def solve(self, lower: Node, b: Node, transpose: bool = False) -> Node:
         """Return L^-1 b, or L^-T b."""

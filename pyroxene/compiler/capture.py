@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from pyroxene.compiler.graph import Graph
+from pyroxene.compiler.graph import Graph, Node
+from pyroxene.compiler.noise import NoisyGraph, gather_noise
 from pyroxene.compiler.precision import WideFunctions
 from pyroxene.compiler.recorder import CURRENT, Recorder
 
-__all__ = ["capture"]
+__all__ = ["capture", "capture_noisy"]
 
 
 def capture(function: Callable[..., torch.Tensor], arguments: Sequence[torch.Tensor]) -> Graph:
@@ -29,10 +30,40 @@ def capture(function: Callable[..., torch.Tensor], arguments: Sequence[torch.Ten
         UnsupportedOperation: it uses an operation that has no rule.
     """
     recorder = Recorder()
+    outputs = _record(recorder, function, arguments)
+    return recorder.b.graph(outputs)
+
+
+def capture_noisy(function: Callable[..., torch.Tensor], arguments: Sequence[torch.Tensor]) -> NoisyGraph:
+    """Record a function that draws random numbers as a pure graph of its arguments and of the noise.
+
+    Args:
+        function: pure, but for the numbers that it draws from torch's generator; called once, on copies of the arguments.
+        arguments: tensors; those of integers or booleans are recorded as such, and enter the graph as float64.
+
+    Raises:
+        CaptureError: as `capture`; or a random operation is not made of normals or uniforms, or stands in a loop.
+        UnsupportedOperation: it uses an operation that has no rule.
+    """
+    recorder = Recorder(random=True)
+    outputs = _record(recorder, function, arguments)
+    assert recorder.draws is not None
+    nodes = [node for _, node in recorder.draws]
+    graph = Graph([*recorder.b.inputs, *nodes], outputs, recorder.b.data)
+    return gather_noise(graph, [draw for draw, _ in recorder.draws])
+
+
+def _record(recorder: Recorder, function: Callable[..., torch.Tensor], arguments: Sequence[torch.Tensor]) -> list[Node]:
+    """Run a function under a recorder, and return the nodes of its results."""
     inputs = []
     for argument in arguments:
-        copy = argument.detach().to(torch.float64).contiguous().clone()
-        recorder.track(copy, recorder.b.input(tuple(copy.shape)))
+        node = recorder.b.input(tuple(argument.shape))
+        if argument.is_floating_point():
+            copy = argument.detach().to(torch.float64).contiguous().clone()
+        else:
+            copy = argument.contiguous().clone()
+            node = recorder.b("as_bool" if argument.dtype == torch.bool else "as_int", node)
+        recorder.track(copy, node)
         inputs.append(copy)
     token = CURRENT.set(recorder)
     try:
@@ -41,4 +72,4 @@ def capture(function: Callable[..., torch.Tensor], arguments: Sequence[torch.Ten
     finally:
         CURRENT.reset(token)
     results = (result,) if isinstance(result, torch.Tensor) else tuple(result)
-    return recorder.b.graph([recorder.node(tensor) for tensor in results])
+    return [recorder.node(tensor) for tensor in results]

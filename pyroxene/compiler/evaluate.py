@@ -188,6 +188,15 @@ def _scan(node: Node, values: Sequence[Tensor]) -> Tensor:
     return torch.cat([part.reshape(-1) for part in parts])
 
 
+def _cholesky_adjoint(factor: Tensor, gradient: Tensor) -> Tensor:
+    """Source: Murray 2016, Differentiation of the Cholesky decomposition, eq. 10."""
+    middle = (factor.mT @ gradient.tril()).tril()
+    middle = middle - 0.5 * torch.diag_embed(middle.diagonal(dim1=-2, dim2=-1))
+    left = torch.linalg.solve_triangular(factor.mT, middle, upper=True)
+    both = torch.linalg.solve_triangular(factor, left, upper=False, left=False)
+    return (both + both.mT).tril() - torch.diag_embed(both.diagonal(dim1=-2, dim2=-1))
+
+
 _OTHERS: dict[str, Callable[..., Tensor]] = {
     "view": _view,
     "assemble": lambda node, *pieces: _assemble(node, pieces),
@@ -197,6 +206,7 @@ _OTHERS: dict[str, Callable[..., Tensor]] = {
     "cumsum": _cumsum,
     "matmul": lambda node, a, b: torch.matmul(a, b),
     "cholesky": lambda node, a: _cholesky(a),
+    "cholesky_adjoint": lambda node, factor, gradient: _cholesky_adjoint(factor, gradient),
     "solve": _solve,
     "scan": lambda node, *values: _scan(node, values),
     "stop": lambda node, source: source.detach(),

@@ -17,7 +17,8 @@ broadcasting and no aliasing: a view is a node like any other, and which values 
 | put | values, index | rows | zeros of that many rows, plus values[i] at row index[i] |
 | cumsum | source | dim, reverse | running sums, from the end where reverse |
 | matmul | a, b | | (*batch, m, k) by (*batch, k, n) |
-| cholesky | a | | lower factor of (*batch, n, n); nan where there is none |
+| cholesky | a | | lower factor of (*batch, n, n), of whose lower triangle it is a function; nan where there is none |
+| cholesky_adjoint | l, g | | gradient by that lower triangle, of a factor l whose gradient is g; zeros above |
 | solve | l, b | transpose | L^-1 b, or L^-T b, of a lower triangular L |
 | scan | carries, slices, others | body, length, reverse | a loop; see `Body` |
 | stop | source | | the same value; no gradient passes |
@@ -35,7 +36,7 @@ from typing import Any
 from pyroxene.compiler.strides import Shape
 from pyroxene.errors import Source
 
-__all__ = ["LEAVES", "POINTWISE", "Body", "Graph", "Node", "PointwiseKind", "ordered", "verify"]
+__all__ = ["LEAVES", "POINTWISE", "Body", "Graph", "Node", "PointwiseKind", "nested", "ordered", "verify"]
 
 
 @dataclass(frozen=True)
@@ -191,6 +192,18 @@ class Body:
         return shape if position < self.carries else (length, *shape), offset
 
 
+def nested(graph: Graph) -> list[Graph]:
+    """Return a graph and the bodies of the loops in it."""
+    found = [graph]
+    seen: set[int] = set()
+    for inner in found:
+        for node in inner.nodes():
+            if node.op == "scan" and id(node.attributes[0]) not in seen:
+                seen.add(id(node.attributes[0]))
+                found.append(node.attributes[0].graph)
+    return found
+
+
 def ordered(outputs: Iterable[Node]) -> list[Node]:
     """Return outputs and all they need, each node once and after its inputs; without recursion."""
     done: set[int] = set()
@@ -278,8 +291,10 @@ def _check_algebra(node: Node) -> None:
     if node.op == "matmul":
         (*batch, m, k), (*other, k2, n) = shapes
         _expect(batch == other and k == k2 and node.shape == (*batch, m, n), node, "(.., m, k) by (.., k, n)")
-    elif node.op == "cholesky":
-        _expect(shapes[0] == node.shape and node.shape[-1] == node.shape[-2], node, "square")
+    elif node.op in ("cholesky", "cholesky_adjoint"):
+        _expect(
+            shapes[0] == shapes[-1] and shapes[0] == node.shape and node.shape[-1] == node.shape[-2], node, "square"
+        )
     else:
         (*batch, n, n2), (*other, n3, _) = shapes
         _expect(batch == other and n == n2 == n3 and node.shape == shapes[1], node, "(.., n, n) and (.., n, k)")
@@ -312,6 +327,7 @@ _CHECKS: dict[str, Callable[[Node], None]] = {
     "stop": _check_same,
     "matmul": _check_algebra,
     "cholesky": _check_algebra,
+    "cholesky_adjoint": _check_algebra,
     "solve": _check_algebra,
     "scan": _check_scan,
 }

@@ -10,6 +10,7 @@ import torch
 from pyroxene.compiler.builder import Builder
 from pyroxene.compiler.graph import Node
 from pyroxene.compiler.lowering import RULES, Call
+from pyroxene.compiler.noise import Draw, is_random, random_call
 from pyroxene.compiler.precision import WideOperations, map_tensors, tensors_of
 from pyroxene.errors import CaptureError, Source, user_source
 
@@ -87,10 +88,15 @@ class Recorder(WideOperations):
 
     Attributes:
         scope: of the function, or loop body, that is being recorded.
+        draws: the random operations so far, each with the input that stands for its numbers; None where they are refused.
+
+    Args:
+        random: whether random operations are recorded as functions of noise.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, random: bool = False) -> None:
         super().__init__()
+        self.draws: list[tuple[Draw, Node]] | None = [] if random else None
         self.scope = Scope(Builder())
         self.made: dict[int, list[torch.Tensor]] = {}  # by storage, what was made during the recording
         self.pure: set[int] = set()  # storages of those that were made from nothing older
@@ -186,6 +192,8 @@ class Recorder(WideOperations):
         raise _refuse(_OLDER, "write to a clone of it")
 
     def handle(self, func: Any, args: Any, kwargs: Any, given: list[torch.Tensor]) -> Any:
+        if self.draws is not None and is_random(func):
+            return self._random(func, args, kwargs)
         if any(self.is_tracked(tensor) for tensor in given):
             return self._record(func, args, kwargs, given)
         return self._compute(func, args, kwargs, given)
@@ -209,6 +217,24 @@ class Recorder(WideOperations):
             if pure:
                 self.pure.add(storage)
         return result
+
+    def _random(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """Record a random operation as a function of numbers that are an input."""
+        assert self.draws is not None
+        if self.scope.outer is not None:
+            raise _refuse(f"{func} draws random numbers inside of a loop", "draw them before it, a row for each step")
+        call = random_call(func, args, kwargs)
+        start = sum(draw.size for draw, _ in self.draws)
+        draw = Draw(call.kind, call.shape, start)
+        self.source = self.b.source = user_source(3)
+        self.b.note = func._schema.name.rpartition("::")[2]
+        numbers = torch.full(call.shape, 0.25, dtype=torch.float64)  # inside of both kinds' range; no stream is touched
+        node = Node("input", (), (-1 - len(self.draws),), call.shape, "f", self.b.note, self.source)
+        self.draws.append((draw, node))
+        self.track(numbers, node)
+        with self:
+            value = call.transform(numbers)
+            return value.clone() if call.target is None else call.target.copy_(value)
 
     def _is_ours(self, tensor: torch.Tensor) -> bool:
         return tensor.untyped_storage()._cdata in self.made

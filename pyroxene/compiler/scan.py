@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 
@@ -13,7 +15,26 @@ from pyroxene.compiler.passes.rewrite import renumbered
 from pyroxene.compiler.recorder import CURRENT, Recorder, Scope
 from pyroxene.errors import ShapeError, user_source
 
-__all__ = ["scan"]
+__all__ = ["SHORT", "scan", "shortened_loops"]
+
+SHORT = 30
+"""How many steps a loop has inside `shortened_loops`."""
+
+_SHORTENED: ContextVar[bool] = ContextVar("pyroxene_shortened_loops", default=False)
+
+
+@contextmanager
+def shortened_loops() -> Iterator[None]:
+    """Let loops end after a few steps and repeat what the last one collected.
+
+    A program and its compiled form can so be compared in no time: both have the same body, and other lengths.
+    """
+    token = _SHORTENED.set(True)
+    try:
+        yield
+    finally:
+        _SHORTENED.reset(token)
+
 
 Tensors = list[torch.Tensor]
 Step = Callable[[Tensors, Tensors, Callable[[torch.Tensor], torch.Tensor]], tuple[Tensors, Tensors]]
@@ -37,6 +58,8 @@ def scan(
     Raises:
         ShapeError: a step changes the shape of a carry.
     """
+    if _SHORTENED.get() and length > SHORT:
+        return _shortened(step, carries, slices, length, reverse)
     recorder = CURRENT.get()
     if recorder is not None:
         return _recorded(recorder, step, carries, slices, length, reverse)
@@ -50,6 +73,23 @@ def scan(
     if reverse:
         collected.reverse()
     return list(carries), [torch.stack(column) for column in zip(*collected)]
+
+
+def _shortened(
+    step: Step, carries: Sequence[torch.Tensor], slices: Sequence[torch.Tensor], length: int, reverse: bool
+) -> tuple[Tensors, Tensors]:
+    def cut(part: torch.Tensor) -> torch.Tensor:
+        return part[-SHORT:] if reverse else part[:SHORT]
+
+    def short(now: Tensors, parts: Tensors, at: Callable[[torch.Tensor], torch.Tensor]) -> tuple[Tensors, Tensors]:
+        return step(now, parts, lambda tensor: at(cut(tensor)))
+
+    last, collected = scan(short, carries, [cut(part) for part in slices], SHORT, reverse)
+    padded = []
+    for column in collected:
+        end = (column[:1] if reverse else column[-1:]).expand(length - SHORT, *column.shape[1:])
+        padded.append(torch.cat([end, column] if reverse else [column, end]))
+    return last, padded
 
 
 def _check(before: Sequence[torch.Tensor], after: Sequence[torch.Tensor]) -> None:

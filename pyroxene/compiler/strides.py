@@ -5,7 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-__all__ = ["Shape", "compose", "contiguous", "invert_permutation", "is_identity", "is_injective", "ravel", "unravel"]
+__all__ = [
+    "Shape",
+    "broadcast",
+    "compose",
+    "contiguous",
+    "invert_permutation",
+    "is_identity",
+    "is_injective",
+    "ravel",
+    "unravel",
+]
 
 Shape = tuple[int, ...]
 
@@ -108,6 +118,18 @@ def compose(
         return None
     start = inner_offset + sum(digit * step for digit, step in zip(unravel(offset, sizes), steps))
     return tuple(result), start
+
+
+def broadcast(*shapes: Sequence[int]) -> Shape:
+    """Return the shape that shapes broadcast to; `torch.broadcast_shapes` would import sympy, 0.3 seconds."""
+    rank = max((len(shape) for shape in shapes), default=0)
+    result = [1] * rank
+    for shape in shapes:
+        for axis, size in enumerate(shape, start=rank - len(shape)):
+            if size != 1:
+                assert result[axis] in (1, size), shapes
+                result[axis] = size
+    return tuple(result)
 
 
 def invert_permutation(order: Sequence[int]) -> Shape:

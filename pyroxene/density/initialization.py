@@ -12,6 +12,7 @@ from pyroxene import settings
 from pyroxene.density.layout import helpful_support_errors
 from pyroxene.distributions import Independent, MaskedDistribution
 from pyroxene.distributions.transforms import transform_to
+from pyroxene.distributions.util import broadcast_shape
 from pyroxene.errors import ShapeError, SupportError, describe
 from pyroxene.poutine.message import Message
 from pyroxene.poutine.messenger import Messenger
@@ -211,6 +212,6 @@ class InitMessenger(Messenger):
 
 def _fits(shape: torch.Size, wanted: torch.Size) -> bool:
     try:
-        return torch.broadcast_shapes(shape, wanted) == shape
-    except RuntimeError:
+        return broadcast_shape(shape, wanted) == shape
+    except ShapeError:
         return False

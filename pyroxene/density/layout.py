@@ -13,7 +13,7 @@ from torch.distributions.transforms import ComposeTransform, IndependentTransfor
 
 from pyroxene._typing import TensorDict
 from pyroxene.distributions.transforms import biject_to
-from pyroxene.distributions.util import sum_rightmost
+from pyroxene.distributions.util import broadcast_shape, sum_rightmost
 from pyroxene.errors import SiteError, SupportError, describe
 
 __all__ = ["Layout", "Slot", "helpful_support_errors"]
@@ -105,7 +105,7 @@ class Slot:
         part = z[..., self.start : self.start + self.size]
         if z.dim() == 1:
             return part.reshape(self.shape)
-        return part.reshape(torch.broadcast_shapes(self.shape, z.shape[:-1] + (1,) * self.event_dim))
+        return part.reshape(broadcast_shape(self.shape, z.shape[:-1] + (1,) * self.event_dim))
 
     def to_support(self, unconstrained: torch.Tensor) -> torch.Tensor:
         """Return the value on the support; the same tensor where the support is unconstrained."""

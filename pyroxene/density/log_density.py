@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import inspect
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 
-from pyroxene import settings
 from pyroxene._typing import Model, TensorDict
 from pyroxene.compiler.compile import gradient_graph
 from pyroxene.compiler.graph import Graph
@@ -19,6 +16,7 @@ from pyroxene.density.compiled import CompiledDensity, compile_density
 from pyroxene.density.initialization import InitMessenger, init_to_feasible, init_to_median, init_to_uniform
 from pyroxene.density.layout import Layout
 from pyroxene.density.structure import Structure, trace_structure
+from pyroxene.density.validation import unvalidated, without_checks
 from pyroxene.distributions.util import scale_and_mask
 from pyroxene.errors import ParameterError, SiteError, UsageError
 from pyroxene.poutine.message import Message
@@ -27,33 +25,6 @@ from pyroxene.poutine.trace_struct import site_is_subsample
 from pyroxene.rng import get_rng_state, set_rng_seed, set_rng_state
 
 __all__ = ["LogDensity", "log_density"]
-
-
-class _Unvalidated:
-    """Switches the distributions' checks off while any thread evaluates a density; they ran when it was made."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._inside = 0
-        self._before = True
-
-    @contextmanager
-    def __call__(self) -> Iterator[None]:
-        with self._lock:
-            if self._inside == 0:
-                self._before = settings.get("validate_distributions_torch")
-                settings.set(validate_distributions_torch=False)
-            self._inside += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._inside -= 1
-                if self._inside == 0:
-                    settings.set(validate_distributions_torch=self._before)
-
-
-_unvalidated = _Unvalidated()
 
 
 class _Accumulate(Messenger):
@@ -86,7 +57,7 @@ class _Accumulate(Messenger):
         mask = msg["mask"]
         if mask is False or site_is_subsample(msg):
             return
-        log_prob = msg["fn"].log_prob(msg["value"], *msg["args"], **msg["kwargs"])
+        log_prob = unvalidated(msg["fn"]).log_prob(msg["value"], *msg["args"], **msg["kwargs"])
         weighted: Any = scale_and_mask(log_prob, msg["scale"], mask)
         self.total = self.total + weighted.sum()
 
@@ -132,7 +103,7 @@ class LogDensity:
             )
         values, log_jacobian = self.layout.constrain_with_log_jacobian(z)
         accumulate = _Accumulate(values, log_jacobian)
-        with block_messengers(lambda handler: True), _unvalidated(), accumulate:
+        with block_messengers(lambda handler: True), without_checks(), accumulate:
             _call(self.model, self.data)
         if accumulate.visited != len(self.layout.slots):
             raise SiteError(

@@ -443,7 +443,7 @@ class ExpandedDistribution(_Wrapper):
     def _over_batch(self, part: torch.Tensor | float) -> torch.Tensor | float:
         if is_identically_zero(part) or not isinstance(part, torch.Tensor):
             return part
-        return part.expand(torch.broadcast_shapes(part.shape, self._batch_shape))
+        return part.expand(broadcast_shape(part.shape, self._batch_shape))
 
     def log_prob(self, value: torch.Tensor) -> torch.Tensor:
         """Return the base's log density, expanded to the batch shape."""

@@ -146,7 +146,7 @@ def scale_and_mask(
     if mask is False:
         shape = tensor.shape if isinstance(tensor, torch.Tensor) else ()
         if isinstance(scale, torch.Tensor):
-            shape = torch.broadcast_shapes(shape, scale.shape)
+            shape = broadcast_shape(shape, scale.shape)
         return scalar_like(tensor, 0.0).expand(shape) if isinstance(tensor, torch.Tensor) else 0.0
     scaled = tensor if is_identically_one(scale) else tensor * scale
     return torch.where(mask, scaled, 0.0)
@@ -199,7 +199,7 @@ def gather(value: torch.Tensor, index: torch.Tensor, dim: int) -> torch.Tensor:
                 [1.]])
     """
     from_right = dim if dim < 0 else dim - value.dim()
-    shape = list(torch.broadcast_shapes(_with_one(value.shape, from_right), _with_one(index.shape, from_right)))
+    shape = list(broadcast_shape(_with_one(value.shape, from_right), _with_one(index.shape, from_right)))
     shape[from_right] = value.shape[from_right]
     values = value.expand(shape)
     shape[from_right] = index.shape[from_right]

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from pyroxene import settings
+from pyroxene.distributions.util import broadcast_shape
 from pyroxene.poutine.message import CondIndepStackFrame
 
 __all__ = [
@@ -126,7 +127,7 @@ class MultiFrameTensor(dict[Stack, torch.Tensor]):
                 dim = frame.dim
                 assert dim is not None
                 if dim < -value.dim() or value.size(dim) == 1:
-                    value = value.expand(torch.broadcast_shapes(value.shape, (frame.size,) + (1,) * (-dim - 1)))
+                    value = value.expand(broadcast_shape(value.shape, (frame.size,) + (1,) * (-dim - 1)))
             self[frames] = self[frames] + value if frames in self else value
 
     def sum_to(self, target_frames: Stack) -> torch.Tensor | None:

@@ -54,6 +54,7 @@ MATRIX_INDEX = torch.tensor([[0, 2], [1, 1]])
 GENERATOR = torch.Generator().manual_seed(7)
 DATA = torch.randn(3, 5, generator=GENERATOR)
 MASK = DATA > 0
+PANELS = torch.randn(75, 75, generator=GENERATOR)
 DESIGN = torch.randn(200, 12, generator=GENERATOR)
 ROW = torch.randn(5, generator=GENERATOR)
 
@@ -206,6 +207,11 @@ CASES: list[Case] = [
     Case("cholesky", lambda x: torch.linalg.cholesky(_spd(x)), ((4, 4),)),
     Case("batch of cholesky", lambda x: torch.linalg.cholesky(_spd(x)), ((2, 3, 3),)),
     Case("large cholesky", lambda x: torch.linalg.cholesky(_spd(x)), ((24, 24),), -0.3, 0.3),
+    Case("cholesky in panels", lambda x: torch.linalg.cholesky(_spd(x)) * PANELS, ((75, 75),), -0.2, 0.2),
+    Case("solve in BLAS", lambda x, y: torch.linalg.solve_triangular(_spd(x), y, upper=False), ((40, 40), (40, 9))),
+    Case(
+        "solve upper in BLAS", lambda x, y: torch.linalg.solve_triangular(_spd(x), y, upper=True), ((40, 40), (40, 9))
+    ),
     Case("solve_triangular", lambda x, y: torch.linalg.solve_triangular(_spd(x), y, upper=False), ((4, 4), (4, 2))),
     Case("solve upper", lambda x, y: torch.linalg.solve_triangular(_spd(x), y, upper=True), ((4, 4), (4, 2))),
     Case(

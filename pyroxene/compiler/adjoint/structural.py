@@ -58,14 +58,10 @@ def _matmul(b: Builder, g: Node, y: Node) -> tuple[Node | None, ...]:
     return product(b, g, b.transpose(right)), product(b, b.transpose(left), g)
 
 
-def _lower_part(b: Builder, x: Node, diagonal: float = 1.0) -> Node:
-    """Return the lower triangle of (*batch, n, n), its diagonal multiplied by a factor."""
+def _lower_part(b: Builder, x: Node) -> Node:
+    """Return the lower triangle of (*batch, n, n)."""
     n = x.shape[-1]
     mask = b.expand(b.table(torch.ones(n, n, dtype=torch.bool).tril()), x.shape)
-    if diagonal != 1.0:
-        factor = torch.ones(n, n, dtype=torch.float64)
-        factor.diagonal().fill_(diagonal)
-        x = b("mul", x, b.table(factor))
     return b("where", mask, x, 0.0)
 
 
@@ -79,11 +75,7 @@ def _solve(b: Builder, g: Node, y: Node) -> tuple[Node | None, ...]:
 
 
 def _cholesky(b: Builder, g: Node, y: Node) -> tuple[Node | None, ...]:
-    """Source: Murray 2016, Differentiation of the Cholesky decomposition, eq. 10."""
-    middle = _lower_part(b, product(b, b.transpose(y), _lower_part(b, g)), 0.5)
-    left = b.solve(y, middle, True)
-    both = b.solve(y, b.transpose(left), True)
-    return (b("mul", b("add", both, b.transpose(both)), 0.5),)
+    return (b.cholesky_adjoint(y, g),)
 
 
 STRUCTURAL_ADJOINTS: dict[str, Adjoint] = {

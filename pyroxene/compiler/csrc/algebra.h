@@ -104,3 +104,73 @@ static void pyroxene_solve(int transpose, long n, long k, const double *restrict
         }
     }
 }
+
+/* Turn bar, the gradient by a lower factor l, into the gradient by the lower triangle of the matrix; both n by n with rows of
+ * `lead` elements. Row by row from the last (Murray 2016, section 3.1). */
+static void pyroxene_cholesky_adjoint_small(long n, const double *restrict l, double *restrict bar, long lead) {
+    for (long j = n - 1; j >= 0; j--) {
+        const double *r = l + j * lead;
+        double *r_bar = bar + j * lead;
+        const double inverse = 1.0 / r[j];
+        double d_bar = r_bar[j];
+        for (long i = j + 1; i < n; i++) d_bar -= l[i * lead + j] * bar[i * lead + j] * inverse;
+        d_bar *= inverse;
+        for (long p = 0; p < j; p++) r_bar[p] -= d_bar * r[p];
+        for (long i = j + 1; i < n; i++) {
+            const double *row = l + i * lead;
+            double *row_bar = bar + i * lead;
+            const double c_bar = row_bar[j] *= inverse;
+            for (long p = 0; p < j; p++) {
+                r_bar[p] -= c_bar * row[p];
+                row_bar[p] -= c_bar * r[p];
+            }
+        }
+        r_bar[j] = 0.5 * d_bar;
+    }
+}
+
+#ifdef PYROXENE_BLAS
+/* c -= a b, or a^T b, of (m, k) and (k, n), row-major. */
+static void pyroxene_subtract(char *turned, long m, long n, long k, const double *a, long lead_a, const double *b, long lead_b,
+                              double *c, long lead_c) {
+    int rows = (int)n, columns = (int)m, inner = (int)k, la = (int)lead_a, lb = (int)lead_b, lc = (int)lead_c;
+    double minus = -1.0, one = 1.0;
+    if (m && n && k) blas_dgemm("N", turned, &rows, &columns, &inner, &minus, (matrix)b, &lb, (matrix)a, &la, &one, c, &lc);
+}
+#endif
+
+#define PYROXENE_PANEL 32 /* rows that are done one by one; the rest of the work is products */
+
+/* out = the gradient by the lower triangle of a matrix, from g, that by its factor l (Murray 2016, section 3.2). */
+static void pyroxene_cholesky_adjoint(long n, const double *restrict l, const double *restrict g, double *restrict out) {
+    for (long i = 0; i < n; i++) {
+        for (long j = 0; j <= i; j++) out[i * n + j] = g[i * n + j];
+        for (long j = i + 1; j < n; j++) out[i * n + j] = 0.0;
+    }
+#ifdef PYROXENE_BLAS
+    for (long end = n; end > 0; end -= end % PYROXENE_PANEL ? end % PYROXENE_PANEL : PYROXENE_PANEL) {
+        const long size = end % PYROXENE_PANEL ? end % PYROXENE_PANEL : PYROXENE_PANEL, start = end - size, below = n - end;
+        const double *r = l + start * n, *d = r + start, *b = l + end * n, *c = b + start;
+        double *r_bar = out + start * n, *d_bar = r_bar + start, *b_bar = out + end * n, *c_bar = b_bar + start;
+        double both[PYROXENE_PANEL * PYROXENE_PANEL];
+        if (below) {
+            int rows = (int)size, columns = (int)below, lead = (int)n;
+            double one = 1.0;
+            blas_dtrsm("L", "U", "N", "N", &rows, &columns, &one, (matrix)d, &lead, c_bar, &lead);
+            pyroxene_subtract("N", below, start, size, c_bar, n, r, n, b_bar, n);
+            pyroxene_subtract("T", size, size, below, c_bar, n, c, n, d_bar, n);
+        }
+        pyroxene_cholesky_adjoint_small(size, d, d_bar, n);
+        for (long i = 0; i < size; i++) {
+            for (long j = 0; j < i; j++) both[i * size + j] = both[j * size + i] = d_bar[i * n + j];
+            both[i * size + i] = 2.0 * d_bar[i * n + i];
+        }
+        pyroxene_subtract("T", size, start, below, c_bar, n, b, n, r_bar, n);
+        pyroxene_subtract("N", size, start, size, both, size, r, n, r_bar, n);
+        for (long i = 0; i < size; i++)
+            for (long j = i + 1; j < size; j++) d_bar[i * n + j] = 0.0; /* the product filled the upper triangle too */
+    }
+#else
+    pyroxene_cholesky_adjoint_small(n, l, out, n);
+#endif
+}

@@ -9,6 +9,7 @@ import torch
 from pyroxene.compiler.builder import Builder
 from pyroxene.compiler.graph import Node
 from pyroxene.compiler.lowering.call import Call, rule
+from pyroxene.compiler.strides import broadcast
 
 __all__ = ["product"]
 
@@ -85,7 +86,7 @@ def _flipped(b: Builder, a: Node) -> Node:
 
 def _triangular(b: Builder, a: Node, y: Node, upper: bool, unit: bool) -> Node:
     """Solve by the lower triangle of a, or the upper one, which is the transpose of a lower one."""
-    batch = tuple(torch.broadcast_shapes(a.shape[:-2], y.shape[:-2]))
+    batch = broadcast(a.shape[:-2], y.shape[:-2])
     a = b.expand(a, (*batch, *a.shape[-2:]))
     y = b.expand(y, (*batch, *y.shape[-2:]))
     if unit:

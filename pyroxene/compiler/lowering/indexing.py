@@ -11,7 +11,7 @@ import torch
 from pyroxene.compiler.builder import Builder
 from pyroxene.compiler.graph import Node
 from pyroxene.compiler.lowering.call import Call, rule
-from pyroxene.compiler.strides import contiguous
+from pyroxene.compiler.strides import broadcast, contiguous
 
 __all__: list[str] = []
 
@@ -135,7 +135,7 @@ def _advanced(call: Call, x: Node, indices: Sequence[Node | None]) -> tuple[list
         return None
     dims = [axis for axis, index in enumerate(indices) if index is not None]
     chosen = [index for index in indices if index is not None]
-    shape = tuple(torch.broadcast_shapes(*[index.shape for index in chosen]))
+    shape = broadcast(*[index.shape for index in chosen])
     wide = [call.b.expand(index, shape) for index in chosen]
     return dims, _linear(call.b, wide, [x.shape[d] for d in dims]), dims == list(range(dims[0], dims[-1] + 1))
 

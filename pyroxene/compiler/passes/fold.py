@@ -6,7 +6,7 @@ import torch
 
 from pyroxene.compiler.builder import Builder
 from pyroxene.compiler.evaluate import evaluate
-from pyroxene.compiler.graph import Body, Graph, Node
+from pyroxene.compiler.graph import Body, Graph, Node, nested
 from pyroxene.compiler.passes.rewrite import rewrite
 
 __all__ = ["fold"]
@@ -36,18 +36,6 @@ def fold(graph: Graph) -> Graph:
         return b.constant(value)
 
     return compact(rewrite(graph, rule))
-
-
-def nested(graph: Graph) -> list[Graph]:
-    """Return a graph and the bodies of the loops in it."""
-    found = [graph]
-    seen: set[int] = set()
-    for inner in found:
-        for node in inner.nodes():
-            if node.op == "scan" and id(node.attributes[0]) not in seen:
-                seen.add(id(node.attributes[0]))
-                found.append(node.attributes[0].graph)
-    return found
 
 
 def _values(graph: Graph) -> dict[int, torch.Tensor]:

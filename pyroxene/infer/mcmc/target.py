@@ -12,91 +12,11 @@ from torch.distributions.transforms import Transform, identity_transform
 
 from pyroxene._typing import Model, TensorDict
 from pyroxene.density import Layout, LogDensity, Slot, log_density
-from pyroxene.density.compiled import ENGINES, compile_density
+from pyroxene.density.compiled import compile_density
+from pyroxene.density.eager import EagerFunction, LinAlgError
 from pyroxene.errors import ParameterError, PlateError, SupportError, UnsupportedError, UsageError, describe
-from pyroxene.logger import log
 
-__all__ = ["PythonDensity", "Target", "model_target", "potential_target"]
-
-LinAlgError: type[Exception] = torch.linalg.LinAlgError  # type: ignore[attr-defined]  # torch documents it
-
-
-class PythonDensity:
-    """A Python function of a flat vector as chains ask for it: value and gradient, in double precision; final.
-
-    The function gets doubles. Where it cannot take them, since it multiplies matrices with data of another precision,
-    it gets its own precision. A factorisation that fails is a point of no density.
-
-    Args:
-        function: from a tensor (dim,) to a scalar log density, differentiable.
-        dim: the length of the vector.
-        dtype: the function's own precision.
-    """
-
-    def __init__(self, function: Callable[[torch.Tensor], torch.Tensor], dim: int, dtype: torch.dtype) -> None:
-        self.function = function
-        self.dim = dim
-        self.dtype = dtype
-        self._works_in: torch.dtype | None = None
-        self._in_batches = True
-
-    def __call__(self, z: torch.Tensor) -> torch.Tensor:
-        """Return the log density at z, shape (dim,), differentiable."""
-        return self.function(z)
-
-    def native_function(self) -> None:
-        """Return None: there is no function in C."""
-
-    def value_and_grad(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return log density () and gradient (dim,), float64; nan where a factorisation fails.
-
-        Args:
-            z: shape (dim,), float64.
-        """
-        try:
-            if self._works_in is None:
-                return self._first(z)
-            return self._evaluate(z, self._works_in)
-        except LinAlgError:
-            return z.new_full((), torch.nan), torch.zeros_like(z)
-
-    def batched_value_and_grad(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return log densities (chains,) and gradients (chains, dim) of positions (chains, dim)."""
-        if self._in_batches and self._works_in is not None:
-            batch = z.to(self._works_in)
-            try:
-                gradients, values = torch.func.vmap(torch.func.grad_and_value(self.function))(batch)
-                return values.to(torch.float64), gradients.to(torch.float64)
-            except (RuntimeError, ValueError):  # the function branches on values, or one row's factorisation fails
-                self._in_batches = False
-        pairs = [self.value_and_grad(row) for row in z]
-        return torch.stack([value for value, _ in pairs]), torch.stack([gradient for _, gradient in pairs])
-
-    def _first(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Evaluate in doubles; where that fails but the function's own precision does not, keep to the latter."""
-        try:
-            result = self._evaluate(z, torch.float64)
-        except LinAlgError:
-            raise
-        except RuntimeError:
-            if self.dtype == torch.float64:
-                raise
-            result = self._evaluate(z, self.dtype)
-            self._works_in = self.dtype
-        else:
-            self._works_in = torch.float64
-        return result
-
-    def _evaluate(self, z: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
-        leaf = z.detach().to(dtype).requires_grad_(True)
-        with torch.enable_grad():
-            value = self.function(leaf)
-            gradient = None
-            if value.requires_grad:
-                (gradient,) = torch.autograd.grad(value, leaf, allow_unused=True)
-        if gradient is None:  # a constant, as of a flat prior without data
-            gradient = torch.zeros_like(leaf)
-        return value.detach().to(torch.float64), gradient.to(torch.float64)
+__all__ = ["Target", "model_target", "potential_target"]
 
 
 @dataclass(frozen=True)
@@ -217,22 +137,6 @@ def _renumbered(slots: list[Slot]) -> tuple[Slot, ...]:
     return tuple(result)
 
 
-def _on_engine(density: Any, in_python: PythonDensity, engine: str) -> Any:
-    """Return what chains evaluate: the compiled density, or the one in Python where it would run on eager PyTorch."""
-    if engine not in ENGINES:
-        raise UsageError("there is no such engine", expected=f"one of {ENGINES}", got=engine)
-    try:
-        compiled = compile_density(density, engine)
-    except (RuntimeError, ValueError) as error:
-        if engine != "auto":
-            raise
-        # such as a factorisation that fails at the random points of the check: what is wrong with the model itself
-        # shows again where chains begin, with the site's name
-        log.info("the model runs on eager PyTorch: %s", error)
-        return in_python
-    return in_python if compiled.engine == "eager" else compiled
-
-
 CHECKED_POINTS = 50
 """A model whose parameters are legal in a part of its space only is found fine at one of so many random points."""
 
@@ -291,9 +195,8 @@ def model_target(
     density = replace(density, layout=Layout(slots))
     latent = density.structure.latent_sites
     dtypes = {slot.name: latent[slot.name]["value"].dtype for slot in slots}
-    own = max(dtypes.values(), key=lambda dtype: torch.finfo(dtype).bits, default=torch.get_default_dtype())
     return Target(
-        _on_engine(density, PythonDensity(density, density.dim, own), engine),
+        compile_density(density, engine),
         slots,
         dtypes,
         {slot.name: slot.transform.inv for slot in slots},
@@ -333,9 +236,6 @@ def potential_target(
     def function(z: torch.Tensor) -> torch.Tensor:
         return -potential_fn({slot.name: Target._cut(slot, z) for slot in slots})
 
-    own = max(dtypes.values(), key=lambda dtype: torch.finfo(dtype).bits, default=torch.get_default_dtype())
     dim = slots[-1].start + slots[-1].size if slots else 0
-    in_python = PythonDensity(function, dim, own)
-    return Target(
-        _on_engine(in_python, in_python, engine), placed, dtypes, dict(transforms or {}), None, None, function
-    )
+    bare: Any = EagerFunction(function, dim)  # neither layout nor data: chains ask for value and gradient alone
+    return Target(compile_density(bare, engine), placed, dtypes, dict(transforms or {}), None, None, function)

@@ -9,8 +9,9 @@ import numpy
 import pytest
 import torch
 
+from pyroxene.compiler.engines.native import blas
 from pyroxene.errors import CompilerError, UsageError
-from pyroxene.infer.mcmc import blas, chains
+from pyroxene.infer.mcmc import chains
 from pyroxene.infer.mcmc.chains import Monitor, SamplerOptions, continue_chains, make_chains, run_chains
 from pyroxene.infer.mcmc.metrics import DENSE, DIAGONAL, FisherMetric
 from pyroxene.infer.mcmc.monitor import FINISHED
@@ -286,12 +287,29 @@ def test_chains_may_be_run_by_hand():
 
 
 def test_linear_algebra_has_one_thread_while_chains_run():
-    doors = blas._doors()
-    if doors is None:
-        pytest.skip("numpy stands on another library than OpenBLAS here")
-    before, seen = doors[0](), []
+    """numpy's, which metrics use, and scipy's, which emitted densities use."""
+    import scipy.linalg.cython_blas
+
+    files = [numpy.linalg._umath_linalg.__file__, scipy.linalg.cython_blas.__file__]
+    doors = [found for found in map(blas._doors, files) if found is not None]
+    if not doors:
+        pytest.skip("numpy and scipy stand on another library than OpenBLAS here")
+
+    def threads() -> list[int]:
+        return [reader() for reader, _ in doors]
+
+    before, seen = threads(), []
     density = normal(numpy.eye(2))
     inner = density.function
-    density.function = lambda z: (seen.append(doors[0]()), inner(z))[1]
-    run(density, num_warmup=2, num_draws=2)
-    assert set(seen) == {1} and doors[0]() == before
+    for _, writer in doors:
+        writer(2)
+    try:
+        density.function = lambda z: (seen.extend(threads()), inner(z))[1]
+        run(density, num_warmup=2, num_draws=2)
+        assert set(seen) == {1} and threads() == [2] * len(doors)
+        with blas.single_threaded_blas(), blas.single_threaded_blas():
+            assert set(threads()) == {1}
+        assert threads() == [2] * len(doors)
+    finally:
+        for (_, writer), count in zip(doors, before):
+            writer(count)

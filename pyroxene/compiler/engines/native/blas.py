@@ -47,7 +47,9 @@ def _limit() -> None:
     """Keep each library that is loaded by now to one thread; the lock is held."""
     for name in _MODULES:
         file = getattr(sys.modules.get(name), "__file__", None)
-        doors = None if file is None or file in _before else _doors(file)
+        if file is None or file in _before:
+            continue
+        doors = _doors(file)
         if doors is not None:
             reader, writer = doors
             _before[file] = reader()

@@ -90,6 +90,28 @@ def _cholesky(memory: Memory, node: Node) -> list[str]:
     return lines + _batches(node, [(source, strides), out], call)
 
 
+def _cholesky_adjoint(memory: Memory, node: Node) -> list[str]:
+    lines: list[str] = []
+    operands = [_row_major(memory, source, lines) for source in node.inputs]
+    pointer, start = memory.place(node)
+    out = (f"{pointer} + {start}", contiguous(node.shape))
+    call = f"pyroxene_cholesky_adjoint({node.shape[-1]}, {{0}}, {{1}}, {{2}});"
+    return lines + _batches(node, [*operands, out], call)
+
+
+def _row_major(memory: Memory, source: Node, lines: list[str]) -> tuple[str, tuple[int, ...]]:
+    """Return a pointer to a node's first element, row-major, and its strides."""
+    base, strides, offset = read_through(source)
+    own = tuple(0 if n == 1 else s for n, s in zip(source.shape, strides))
+    if base.kind == "f" and memory.has_place(base) and own == contiguous(source.shape):
+        pointer, start = memory.place(base)
+        return f"{pointer} + {start + offset}", own
+    start = memory.reserve(source.size)
+    memory.uses.add("w")
+    lines += copy_elements(memory, source, "w", contiguous(source.shape), start, "=")
+    return f"w + {start}", contiguous(source.shape)
+
+
 def _solve(memory: Memory, node: Node) -> list[str]:
     lines: list[str] = []
     lower, lower_strides = _operand(memory, node.inputs[0], lines)
@@ -127,6 +149,7 @@ _EMITTERS = {
     "assemble": _assemble,
     "matmul": _matmul,
     "cholesky": _cholesky,
+    "cholesky_adjoint": _cholesky_adjoint,
     "solve": _solve,
     "cumsum": _cumsum,
 }

@@ -20,7 +20,7 @@ __all__ = ["Program", "emit"]
 LONGEST = 1000
 """Statements of one C function: compilers take time that grows with the square of it."""
 
-ALGEBRA = frozenset({"matmul", "cholesky", "solve"})
+ALGEBRA = frozenset({"matmul", "cholesky", "cholesky_adjoint", "solve"})
 BLAS = ("dgemm", "dtrsm", "dpotrf")
 SMALL = 24
 """As PYROXENE_SMALL in `algebra.h`: with no larger matrix scipy need not be imported."""
@@ -39,6 +39,12 @@ void pyroxene_repeat(const double *z, double *gradient, const void *const *conte
 }
 """
 
+_ENTRY = """
+void pyroxene_call(const double *const *inputs, double *const *outputs, const void *const *context) {
+    density(PASSED, context, (double *)context[0]);
+}
+"""
+
 _C_TYPES = {"f": "double", "i": "long long", "b": "unsigned char"}
 
 
@@ -47,7 +53,7 @@ class Program:
     """A graph as C; final.
 
     Attributes:
-        source: one C file; `pyroxene_density` is the function.
+        source: one C file; `pyroxene_density`, or `pyroxene_call`, is the function.
         workspace: how many doubles it needs.
         pointers: functions whose addresses it must be given: special functions, BLAS, LAPACK.
     """
@@ -67,15 +73,28 @@ class _Item:
 
 
 def emit(graph: Graph) -> Program:
-    """Return the C of a graph of one input, a vector, whose outputs are a scalar and a gradient."""
+    """Return the C of a graph.
+
+    Of one input, a vector, and two outputs, a scalar and its gradient, it is `pyroxene_density`; of more, it is
+    `pyroxene_call`, which takes a pointer to each input and output.
+    """
     writer = _Writer()
     workspace = writer.function(graph, "density")
     operations = writer.operations
     special = sorted(operations & SPECIAL)
     pointers = (*special, *(BLAS if writer.has_large else ()))
     headers = _headers(operations, pointers)
-    source = "\n".join([*headers, *_binder(pointers), "", *writer.text, _DENSITY])
+    source = "\n".join([*headers, *_binder(pointers), "", *writer.text, _door(graph)])
     return Program(source, workspace, pointers)
+
+
+def _door(graph: Graph) -> str:
+    """Return the function that others call."""
+    if len(graph.inputs) == 1 and len(graph.outputs) == 2:
+        return _DENSITY
+    inputs = [f"inputs[{position}]" for position in range(len(graph.inputs))]
+    outputs = [f"outputs[{position}]" for position in range(len(graph.outputs))]
+    return _ENTRY.replace("PASSED", ", ".join([*inputs, *outputs]))
 
 
 def _headers(operations: set[str], pointers: tuple[str, ...]) -> list[str]:

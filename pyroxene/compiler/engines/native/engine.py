@@ -12,7 +12,7 @@ import torch
 from pyroxene.compiler.engines.native.build import load_library
 from pyroxene.compiler.engines.native.emit import Program, emit
 from pyroxene.compiler.engines.native.toolchain import DENSITY_FLAGS
-from pyroxene.compiler.graph import LEAVES, Graph
+from pyroxene.compiler.graph import LEAVES, Graph, nested
 
 __all__ = ["Context", "NativeFunction"]
 
@@ -43,6 +43,7 @@ class NativeFunction:
     Attributes:
         dim: the length of the vector.
         operations: how many of each kind the graph has.
+        longest_loop: how many steps the longest of its loops has; 0 without one.
         program: the emitted C.
         address: of the C function.
     """
@@ -55,6 +56,8 @@ class NativeFunction:
         """
         (argument,) = graph.inputs
         self.dim = math.prod(argument.shape)
+        loops = [node.attributes[1] for inner in nested(graph) for node in inner.nodes() if node.op == "scan"]
+        self.longest_loop = max(loops, default=0)
         self.operations = Counter(node.op for node in graph.nodes() if node.op not in LEAVES)
         self.data = list(graph.data)
         self.program: Program = emit(graph)

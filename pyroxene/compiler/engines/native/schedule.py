@@ -22,7 +22,7 @@ UNROLLED_AXIS = 8
 UNROLLED_NODE = 16
 """Into how many statements one node may be written out."""
 
-CALLS = frozenset({"cumsum", "matmul", "cholesky", "solve", "scan"})
+CALLS = frozenset({"cumsum", "matmul", "cholesky", "cholesky_adjoint", "solve", "scan"})
 
 
 @dataclass

@@ -10,6 +10,9 @@ __all__ = ["FisherMetric", "fisher_scale", "scale_from_gradient", "scale_from_va
 
 _SMALLEST, _LARGEST = 1e-20, 1e20
 
+_FLAT = 1e-6
+"""Where no coordinate's slope exceeds this, the start is taken for a mode rather than for a posterior a thousand wide."""
+
 
 def fisher_scale(draws: numpy.ndarray, gradients: numpy.ndarray) -> numpy.ndarray:
     """Return the diagonal factor that minimises the Fisher divergence to a standard normal.
@@ -39,7 +42,8 @@ def scale_from_variances(spread: numpy.ndarray, slope: numpy.ndarray) -> numpy.n
 def scale_from_gradient(gradient: numpy.ndarray) -> numpy.ndarray:
     """Return a first factor from one gradient: a coordinate where the density is steep is narrow.
 
-    A normal of variance v, started about one unit from its middle, has a gradient of about 1 / v.
+    A normal of variance v, started about one unit from its middle, has a gradient of about 1 / v. A chain that starts
+    at a mode sees no slope, which says nothing: its factor is one.
 
     Args:
         gradient: at the chain's start, shape (dim,).
@@ -47,8 +51,11 @@ def scale_from_gradient(gradient: numpy.ndarray) -> numpy.ndarray:
     Returns:
         |gradient|^(-1/2), at most a thousandfold apart from its geometric mean, shape (dim,).
     """
-    logs = numpy.log(numpy.clip(numpy.abs(gradient), _SMALLEST, _LARGEST))
-    middle = numpy.median(logs)
+    size = numpy.abs(gradient)
+    if not size.max() > _FLAT:
+        return numpy.ones(len(gradient))
+    logs = numpy.log(numpy.clip(size, _SMALLEST, _LARGEST))
+    middle = numpy.log(numpy.clip(numpy.median(size[size > 0.0]), _SMALLEST, _LARGEST))
     return numpy.exp(-0.5 * numpy.clip(logs, middle - 7.0, middle + 14.0))
 
 
