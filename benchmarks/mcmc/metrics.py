@@ -75,7 +75,7 @@ def worst_z(known: Known, draws: dict[str, torch.Tensor]) -> float:
         for values, expected in ((flat - mean, torch.zeros_like(mean)), ((flat - mean) ** 2, variance)):
             error = values.flatten(0, 1).std(0) / ess_mean(values).sqrt()
             gap = (values.mean((0, 1)) - expected).abs() / error
-            worst = max(worst, gap[expected.isfinite()].nan_to_num(math.inf).max().item() if len(gap) else 0.0)
+            worst = max(worst, *gap[expected.isfinite()].nan_to_num(math.inf).tolist())
     return worst
 
 

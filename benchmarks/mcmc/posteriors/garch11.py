@@ -40,7 +40,6 @@ def pyroxene_model():
     import pyroxene
     import pyroxene.distributions as dist
 
-    # A scan whose carry is the variance says the same without unrolling.
     def model(y, sigma1):
         with pyroxene.poutine.mask(mask=False):  # flat
             mu = pyroxene.sample("mu", dist.Normal(0.0, 1.0))
@@ -50,13 +49,15 @@ def pyroxene_model():
         pyroxene.factor("flat_in_beta1", torch.log1p(-alpha1))
         beta1 = share * (1.0 - alpha1)
         shock = alpha0 + alpha1 * (y - mu) ** 2
-        variance = sigma1**2
-        variances = [variance]
-        for t in range(1, len(y)):
-            variance = shock[t - 1] + beta1 * variance
-            variances.append(variance)
+
+        def step(variance, shock_before):
+            variance = shock_before + beta1 * variance
+            return variance, variance
+
+        _, variances = pyroxene.scan(step, sigma1**2, shock[:-1])
+        scales = torch.cat([sigma1[None], variances.sqrt()])
         with pyroxene.plate("time", len(y)):
-            pyroxene.sample("y", dist.Normal(mu, torch.stack(variances).sqrt()), obs=y)
+            pyroxene.sample("y", dist.Normal(mu, scales), obs=y)
 
     return model
 

@@ -40,7 +40,6 @@ def pyroxene_model():
     import pyroxene
     import pyroxene.distributions as dist
 
-    # A scan whose carry is `forward` says the same without unrolling.
     def model(y):
         to_first = pyroxene.sample("to_first", dist.Uniform(0.0, 1.0).expand([2]).to_event(1))
         with pyroxene.poutine.mask(mask=False):  # flat
@@ -51,9 +50,11 @@ def pyroxene_model():
         pyroxene.factor("prior_of_means", dist.Normal(prior_means, 1.0).log_prob(means).sum())
         log_transition = torch.stack([to_first, 1.0 - to_first], -1).log()
         emission = dist.Normal(means, 1.0).log_prob(y[:, None])
-        forward = emission[0]
-        for t in range(1, len(y)):
-            forward = torch.logsumexp(forward[:, None] + log_transition, 0) + emission[t]
+
+        def step(forward, log_emission):
+            return torch.logsumexp(forward[:, None] + log_transition, 0) + log_emission, None
+
+        forward, _ = pyroxene.scan(step, emission[0], emission[1:])
         pyroxene.factor("y", torch.logsumexp(forward, 0))
 
     return model

@@ -49,20 +49,21 @@ def pyroxene_model():
     import pyroxene
     import pyroxene.distributions as dist
 
-    # A scan over years whose carry is (u, v) says the same without unrolling.
     def model(pelts):
         medians = torch.tensor(RATE_MEDIANS, dtype=pelts.dtype)
         rates = pyroxene.sample("rates", dist.LogNormal(medians.log(), 0.5).to_event(1))
         start = pyroxene.sample("start", dist.LogNormal(np.log(10.0), 1.0).expand([2]).to_event(1))
         sigma = pyroxene.sample("sigma", dist.LogNormal(-1.0, 1.0).expand([2]).to_event(1))
-        u, v = start[0], start[1]
         derivative = change((rates[0], rates[1], rates[2], rates[3]))
-        path = [u, v]
-        for _ in range(YEARS):
+
+        def year(populations, _):
+            u, v = populations
             for _ in range(STEPS):
                 u, v = runge_kutta(derivative, u, v, 1.0 / STEPS)
-            path += [u, v]
-        populations = torch.stack(path).reshape(YEARS + 1, 2)
+            return (u, v), torch.stack([u, v])
+
+        _, path = pyroxene.scan(year, (start[0], start[1]), length=YEARS)
+        populations = torch.cat([start[None], path])
         pyroxene.sample("pelts", dist.LogNormal(populations.log(), sigma).to_event(2), obs=pelts)
 
     return model

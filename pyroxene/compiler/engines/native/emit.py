@@ -20,6 +20,9 @@ __all__ = ["Program", "emit"]
 LONGEST = 1000
 """Statements of one C function: compilers take time that grows with the square of it."""
 
+INLINED = 200
+"""A function of so few lines is a part of its caller, so that a loop's carry need not go through memory."""
+
 ALGEBRA = frozenset({"matmul", "cholesky", "cholesky_adjoint", "solve"})
 BLAS = ("dgemm", "dtrsm", "dpotrf")
 SMALL = 24
@@ -241,7 +244,8 @@ def _functions(
     declared = [*(f"const double *restrict {x}" for x in arguments), *(f"double *restrict {g}" for g in results)]
     signature = ", ".join([*declared, "const void *const *restrict context", "double *restrict w"])
     if len(chunks) == 1:
-        return _function(f"static void {name}({signature}) {{", chunks[0], {}, kinds)
+        inline = "static inline __attribute__((always_inline))" if length <= INLINED else "static"
+        return _function(f"{inline} void {name}({signature}) {{", chunks[0], {}, kinds)
     home = {made: number for number, chunk in enumerate(chunks) for item in chunk for made in item.defines}
     crossing: dict[str, int] = {}
     for number, chunk in enumerate(chunks):

@@ -13,6 +13,9 @@ from pyroxene.compiler.strides import contiguous
 
 __all__ = ["emit_scan"]
 
+REGISTERS = 16
+"""A carry of so few numbers is a local array, which the compiler keeps in registers where the body is inlined."""
+
 
 def _operand(memory: Memory, source: Node, sliced: bool, lines: list[str]) -> tuple[str, int]:
     """Return a pointer to a row-major value and the step from one slice to the next; a copy where there is none."""
@@ -47,19 +50,23 @@ def emit_scan(node: Node, memory: Memory, name: str, workspace: int) -> list[str
     body, length, reverse = node.attributes
     lines: list[str] = []
     sizes = body.sizes(length)
-    before = [memory.reserve(size) for size in sizes[: body.carries]]
-    after = [memory.reserve(size) for size in sizes[: body.carries]]
+    own = memory.names[id(node)]
+    before, after = ([f"{own}_{when}{position}" for position in range(body.carries)] for when in ("now", "next"))
     inside = memory.reserve(workspace)
     memory.uses.add("w")
     out, start = memory.place(node)
-    for source, place, size in zip(node.inputs, before, sizes):
+    for source, now, then, size in zip(node.inputs, before, after, sizes):
         pointer, _ = _operand(memory, source, False, lines)
-        lines.append("    " + _copy(f"w + {place}", pointer, size))
-    arguments = [f"w + {place}" for place in before]
+        if size <= REGISTERS:
+            lines.append(f"    double {now}[{size}], {then}[{size}];")
+        else:
+            lines.append(f"    double *{now} = w + {memory.reserve(size)}, *{then} = w + {memory.reserve(size)};")
+        lines.append("    " + _copy(now, pointer, size))
+    arguments = list(before)
     for position, source in enumerate(node.inputs[body.carries :]):
         pointer, step = _operand(memory, source, position < body.slices, lines)
         arguments.append(f"{pointer} + {step} * t" if step else pointer)
-    arguments += [f"w + {place}" for place in after]
+    arguments += after
     for position in range(body.carries, len(sizes)):
         offset = start + sum(sizes[:position])
         arguments.append(f"{out} + {offset} + {sizes[position] // length} * t")
@@ -67,10 +74,10 @@ def emit_scan(node: Node, memory: Memory, name: str, workspace: int) -> list[str
     lines.append(f"    for ({header}) {{")
     lines.append(f"        {name}({', '.join([*arguments, 'context', f'w + {inside}'])});")
     for old, new, size in zip(before, after, sizes):
-        lines.append("        " + _copy(f"w + {old}", f"w + {new}", size))
+        lines.append("        " + _copy(old, new, size))
     lines.append("    }")
     offset = start
-    for place, size in zip(before, sizes[: body.carries]):
-        lines.append("    " + _copy(f"{out} + {offset}", f"w + {place}", size))
+    for now, size in zip(before, sizes[: body.carries]):
+        lines.append("    " + _copy(f"{out} + {offset}", now, size))
         offset += size
     return lines
