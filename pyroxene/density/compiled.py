@@ -22,6 +22,7 @@ from pyroxene.density.eager import (
 )
 from pyroxene.density.initialization import init_to_uniform
 from pyroxene.density.layout import Layout
+from pyroxene.density.stored import without_model
 from pyroxene.errors import CaptureError, CompilerError, UsageError
 from pyroxene.logger import log
 
@@ -74,6 +75,13 @@ class CompiledDensity:
     reason: str
     seconds: float
     function: Any = field(repr=False, compare=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as the captured graph and its data, and as the model only where that pickles."""
+        density = without_model(self.density)
+        if self.native_function() is None:  # a Python function goes as it is, or says that it cannot
+            density = self.density
+        return CompiledDensity, (density, self.engine, self.reason, self.seconds, self.function)
 
     @property
     def dim(self) -> int:

@@ -6,12 +6,14 @@ import ctypes
 import math
 import time
 from collections import Counter
+from typing import Any
 
 import torch
 
-from pyroxene.compiler.engines.native.build import load_library
+from pyroxene.compiler.engines.native.build import close_with, load_library
 from pyroxene.compiler.engines.native.emit import Program, emit
 from pyroxene.compiler.engines.native.toolchain import DENSITY_FLAGS
+from pyroxene.compiler.flatten import flatten, restore
 from pyroxene.compiler.graph import LEAVES, Graph, nested
 
 __all__ = ["Context", "NativeFunction"]
@@ -32,6 +34,10 @@ class Context:
         self._data = data
         self._table = (ctypes.c_void_p * (1 + len(data)))(start, *[tensor.data_ptr() for tensor in data])
         self.pointer = ctypes.addressof(self._table)
+
+
+def _restore(flat: dict[str, Any]) -> NativeFunction:
+    return NativeFunction(restore(flat))
 
 
 class NativeFunction:
@@ -55,6 +61,7 @@ class NativeFunction:
             CompilerError: there is no compiler, or it fails.
         """
         (argument,) = graph.inputs
+        self._graph = graph
         self.dim = math.prod(argument.shape)
         loops = [node.attributes[1] for inner in nested(graph) for node in inner.nodes() if node.op == "scan"]
         self.longest_loop = max(loops, default=0)
@@ -62,6 +69,7 @@ class NativeFunction:
         self.data = list(graph.data)
         self.program: Program = emit(graph)
         self._library = load_library(self.program.source, name="density", flags=DENSITY_FLAGS)
+        close_with(self, self._library)
         self._bind()
         function = self._library.pyroxene_density
         function.restype = ctypes.c_double
@@ -69,6 +77,10 @@ class NativeFunction:
         self._function = function
         self.address: int = ctypes.cast(function, ctypes.c_void_p).value or 0
         self._own = self.new_context()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as the graph with its data; another process builds it anew, or finds it in its cache."""
+        return _restore, (flatten(self._graph),)
 
     def _bind(self) -> None:
         if self.program.pointers:
