@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib.util
 import pickle
 import re
 import subprocess
@@ -94,6 +95,16 @@ def test_without_a_compiler_everything_works(monkeypatch, tmp_path):
     assert "pyroxene[fast]" in compiled.reason
     with pytest.raises(CompilerError):
         density.compiled("native")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ziglang") is None, reason="ziglang, of the extra `fast`, is not installed")
+def test_without_a_compiler_on_the_path_ziglang_serves(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+    compiled = log_density(eight_schools, Y, SIGMA).compiled("native")
+    assert "ziglang" in toolchain.find_toolchain().version
+    z = point(compiled.dim)
+    assert compiled(z).item() == pytest.approx(log_density(eight_schools, Y, SIGMA)(z).item(), rel=1e-6)
 
 
 def test_no_such_engine():
