@@ -1,4 +1,4 @@
-"""Eight schools: what coaching did for test scores, from prior to posterior check.
+"""Eight schools: what coaching did for test scores, from prior to posterior check, by NUTS and by SVI.
 
 The data are the estimated effects, and their standard errors, of coaching programmes in eight schools (Rubin 1981,
 Estimation in parallel randomized experiments, Journal of Educational Statistics 6(4); Gelman et al., Bayesian Data
@@ -19,7 +19,7 @@ from _figures import BLUE, GREY, INK, ORANGE, density, figure_folder, parser, pl
 
 import pyroxene as pyro
 import pyroxene.distributions as dist
-from pyroxene.infer import SVI, Predictive, Trace_ELBO
+from pyroxene.infer import MCMC, NUTS, SVI, Predictive, Trace_ELBO
 from pyroxene.infer.autoguide import AutoMultivariateNormal, AutoNormal
 from pyroxene.optim import ClippedAdam
 
@@ -39,6 +39,14 @@ def model(standard_error: torch.Tensor, effect: torch.Tensor | None = None) -> t
         return pyro.sample("y", dist.Normal(theta, standard_error), obs=effect)
 
 
+def sample(num_samples: int, seed: int) -> MCMC:
+    """Draw from the posterior by NUTS, four chains, warm-up as long as the sampling."""
+    pyro.set_rng_seed(seed)
+    mcmc = MCMC(NUTS(model), num_samples=num_samples, warmup_steps=num_samples, num_chains=4)
+    mcmc.run(STANDARD_ERROR, EFFECT)
+    return mcmc
+
+
 def fit(guide_class: Any, steps: int, seed: int) -> tuple[Any, torch.Tensor]:
     """Fit a guide by stochastic variational inference; return it and the losses."""
     pyro.clear_param_store()
@@ -49,9 +57,10 @@ def fit(guide_class: Any, steps: int, seed: int) -> tuple[Any, torch.Tensor]:
     return guide, svi.run(steps, STANDARD_ERROR, EFFECT).losses
 
 
-def posterior(guide: Any, num_samples: int) -> dict[str, torch.Tensor]:
-    """Draw latent variables from a guide, and data that the model would see again."""
-    draws = Predictive(model, guide=guide, num_samples=num_samples, parallel=True)(STANDARD_ERROR)
+def posterior(num_samples: int, **source: Any) -> dict[str, torch.Tensor]:
+    """Draw latent variables from `guide=`, or take `posterior_samples=`, and data that the model would see again."""
+    draws = Predictive(model, num_samples=num_samples, parallel=True, **source)(STANDARD_ERROR)
+    draws = {**source.get("posterior_samples", {}), **draws}
     return {name: value.squeeze(-1) if name in ("mu", "tau") else value for name, value in draws.items()}
 
 
@@ -62,7 +71,7 @@ def columns(draws: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def print_table(results: dict[str, dict[str, torch.Tensor]]) -> None:
-    """Print mean, standard deviation and quantiles of each quantity, the guides side by side."""
+    """Print mean, standard deviation and quantiles of each quantity, the methods side by side."""
     head = f"{'':>10}" + "".join(f" | {name:^33}" for name in results)
     print(head, f"{'':>10}" + f" | {'mean':>7} {'sd':>7} {'5%':>8} {'95%':>8}" * len(results), sep="\n")
     tables = [columns(draws) for draws in results.values()]
@@ -113,6 +122,21 @@ def figure_losses(folder: Path, losses: dict[str, torch.Tensor]) -> Path:
     return save(figure, folder, "2_loss")
 
 
+def figure_methods(folder: Path, results: dict[str, dict[str, torch.Tensor]]) -> Path:
+    """Draw three marginals by each method: where a guide is narrower than NUTS, it claims to know too much."""
+    figure, axes = plt.subplots(1, 3, figsize=(9.6, 3.4))
+    ranges = {"mu": (-10.0, 20.0), "tau": (0.0, 20.0), "theta[A]": (-15.0, 35.0)}
+    for axis, (quantity, (low, high)) in zip(axes, ranges.items(), strict=True):
+        for (name, draws), colour in zip(results.items(), (INK, BLUE, ORANGE), strict=True):
+            grid, height = density(columns(draws)[quantity].clamp(low - 10, high + 10))
+            inside = (grid > low) & (grid < high)
+            axis.plot(grid[inside], height[inside], color=colour, lw=2.4 if name == "NUTS" else 1.5, label=name)
+        axis.set(title=quantity, xlabel="points", yticks=[], ylim=(0, None), xlim=(low, high))
+        axis.spines["left"].set_visible(False)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return save(figure, folder, "3_methods")
+
+
 def figure_schools(folder: Path, draws: dict[str, torch.Tensor]) -> Path:
     """Draw the schools' own estimates beside what the model makes of them, and the spread between schools."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 4.2), width_ratios=(3, 2))
@@ -148,7 +172,7 @@ def figure_schools(folder: Path, draws: dict[str, torch.Tensor]) -> Path:
         xlim=(0, 30),
         title="How different are the schools?",
     )
-    return save(figure, folder, "3_schools")
+    return save(figure, folder, "4_schools")
 
 
 def figure_check(folder: Path, replicated: torch.Tensor) -> tuple[Path, dict[str, float]]:
@@ -170,7 +194,7 @@ def figure_check(folder: Path, replicated: torch.Tensor) -> tuple[Path, dict[str
         axis.set(title=name, yticks=[], ylim=(0, None), xlabel=f"points;  P(replicated ≥ observed) = {tails[name]:.2f}")
         axis.spines["left"].set_visible(False)
     figure.suptitle("Would the model see such data again?  blue: replicated, orange: observed", x=0.01, ha="left")
-    return save(figure, folder, "4_posterior_predictive"), tails
+    return save(figure, folder, "5_posterior_predictive"), tails
 
 
 def main() -> None:
@@ -188,15 +212,20 @@ def main() -> None:
     print("  error   ", *(f"{value:5.0f}" for value in STANDARD_ERROR.tolist()), end="\n\n")
     figures = [figure_prior(folder, num_samples)]
 
-    losses, results = {}, {}
+    drawing = time.perf_counter()
+    mcmc = sample(num_samples // 4, options.seed)
+    seconds = time.perf_counter() - drawing
+    print(f"\nNUTS, four chains of {num_samples // 4} draws and as many of warm-up, with compiling: {seconds:.2f} s")
+    mcmc.summary()
+    losses, results = {}, {"NUTS": posterior(num_samples, posterior_samples=mcmc.get_samples())}
     for name, guide_class in GUIDES.items():
         guide, losses[name] = fit(guide_class, steps, options.seed)
-        results[name] = posterior(guide, num_samples)
-    print("\nPosterior (theta: the effect of each school's programme)\n")
+        results[name] = posterior(num_samples, guide=guide)
+    print("\nPosterior (theta: the effect of each school's programme), and two guides beside NUTS\n")
     print_table(results)
 
-    best = results["AutoMultivariateNormal"]
-    figures += [figure_losses(folder, losses), figure_schools(folder, best)]
+    best = results["NUTS"]
+    figures += [figure_losses(folder, losses), figure_methods(folder, results), figure_schools(folder, best)]
     path, tails = figure_check(folder, best["y"])
     figures.append(path)
     print("\nPosterior predictive check: probability that replicated data show at least what was observed")
