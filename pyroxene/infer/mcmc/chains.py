@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any, Protocol
 
@@ -16,7 +16,7 @@ from pyroxene.errors import CompilerError, UsageError
 from pyroxene.infer.mcmc.chain import Chain, ChainDraws, Program, Run, carry_out, no_draws
 from pyroxene.infer.mcmc.metrics import make_metric
 from pyroxene.infer.mcmc.monitor import FINISHED, Monitor
-from pyroxene.infer.mcmc.native import NativeSampler, run_together
+from pyroxene.infer.mcmc.native import NativeSampler, run_in_passes, run_together
 from pyroxene.infer.mcmc.options import SamplerOptions
 from pyroxene.infer.mcmc.reference import ReferenceSampler
 from pyroxene.infer.mcmc.sampler import Outcome, Recording, Sampler
@@ -125,7 +125,7 @@ def run_chains(
         seed: draws depend on it and on the chain's number, never on the number of threads.
         num_threads: at most so many at a time; None: one for each processor that this process may use.
         chain_method: "threads" (over a native function; without one as "sequential"), "sequential", or
-            "vectorized" (one batched evaluation for a step of all chains).
+            "vectorized" (one batched evaluation for a step of all chains, of machine code up to 8 in one pass).
         monitor: counters and the stop flag; a new one where none is given.
         thinning: keep every so many draws.
         save_warmup: keep the draws of warm-up as well.
@@ -295,18 +295,12 @@ def _run_eager(density: Density, monitor: Monitor | None) -> Run:
 
 def _run_vectorized(density: Any, chains: Sequence[Chain], programs: Sequence[Program], monitor: Monitor) -> None:
     """One batch for a step of all chains; a chain that has filled a stretch adapts while the others wait."""
-    clock = _Clock(monitor)
-
-    def evaluate(positions: numpy.ndarray) -> tuple[Any, Any]:
-        clock.look()
-        values, gradients = density.batched_value_and_grad(torch.from_numpy(positions))
-        return values.detach().cpu().numpy(), gradients.detach().cpu().numpy()
-
     samplers = [chain.sampler for chain in chains if isinstance(chain.sampler, NativeSampler)]
     recordings = [next(program, None) for program in programs]
     idle = Recording(0, density.dim, monitor.counters[0])
+    step = _passes(density, samplers, monitor) or _batches(density, samplers, monitor)
     while any(recording is not None for recording in recordings) and not monitor.stop[0]:
-        outcomes = run_together(samplers, [recording or idle for recording in recordings], evaluate, monitor.stop)
+        outcomes = step([recording or idle for recording in recordings])
         for index, (chain, outcome) in enumerate(zip(chains, outcomes)):
             if recordings[index] is None:
                 continue
@@ -317,6 +311,50 @@ def _run_vectorized(density: Any, chains: Sequence[Chain], programs: Sequence[Pr
                 recordings[index] = next(programs[index], None)
                 if recordings[index] is None:
                     monitor.set_phase(chain.number, FINISHED)
+
+
+Step = Callable[[Sequence[Recording]], list[int]]
+"""Steps all chains until one has its draws: from a recording for each to an `Outcome` for each."""
+
+
+def _batches(density: Any, samplers: Sequence[NativeSampler], monitor: Monitor) -> Step:
+    """Step over a density that Python evaluates at all positions at once."""
+    clock = _Clock(monitor)
+
+    def evaluate(positions: numpy.ndarray) -> tuple[Any, Any]:
+        clock.look()
+        values, gradients = density.batched_value_and_grad(torch.from_numpy(positions))
+        return values.detach().cpu().numpy(), gradients.detach().cpu().numpy()
+
+    return lambda recordings: run_together(samplers, recordings, evaluate, monitor.stop)
+
+
+WIDEST = 8
+"""As many chains as a vector register has doubles are taken in one pass of machine code."""
+
+
+def _passes(density: Density, samplers: Sequence[NativeSampler], monitor: Monitor) -> Step | None:
+    """Step over machine code that takes several chains in one pass; None where the density is no such code."""
+    function = _native_function(density)
+    if function is None or not hasattr(function, "batched"):
+        return None
+    passes = function.batched(max(2, min(len(samplers), WIDEST)))
+    context = passes.new_context()
+
+    def step(recordings: Sequence[Recording]) -> list[int]:
+        with ThreadPoolExecutor(1, thread_name_prefix="pyroxene-chains") as pool:
+            running = pool.submit(
+                run_in_passes, samplers, recordings, passes.width, passes.address, context.pointer, monitor.stop
+            )
+            try:
+                while wait([running], timeout=monitor.interval).not_done:
+                    monitor.tick()
+            except BaseException:
+                monitor.interrupt()
+                raise
+        return running.result()
+
+    return step
 
 
 def _is_full(recording: Recording | None, chain: Chain) -> bool:

@@ -18,7 +18,7 @@ from pyroxene.infer.mcmc.options import SamplerOptions
 from pyroxene.infer.mcmc.random_stream import ziggurat_header
 from pyroxene.infer.mcmc.sampler import Evaluate, Outcome, Recording, Sampler
 
-__all__ = ["NativeSampler", "run_together", "sampler_library"]
+__all__ = ["NativeSampler", "run_in_passes", "run_together", "sampler_library"]
 
 _HEADERS = ("vector.h", "random.h", "sampler.h", "metric.h", "trajectory.h", "adaptation.h")
 _ALIGNMENT = 64
@@ -67,6 +67,7 @@ def sampler_library() -> ctypes.CDLL:
         ("run", integer, [pointer, pointer, pointer, pointer, pointer]),
         ("wanted", None, [pointer, integer, pointer, pointer]),
         ("step_chains", integer, [pointer, pointer, integer, pointer, pointer, pointer, pointer]),
+        ("run_chains", None, [pointer, pointer, integer, integer, *[pointer] * 7]),
     ):
         function = getattr(library, f"sampler_{name}")
         function.restype, function.argtypes = result, arguments
@@ -234,6 +235,62 @@ def _wants_gradient(sampler: NativeSampler, out: Recording) -> bool:
     return out.recorded < out.wanted or sampler.is_unevaluated
 
 
+class _Together:
+    """Arrays of several chains that step side by side."""
+
+    def __init__(self, samplers: Sequence[NativeSampler], recordings: Sequence[Recording], rows: int) -> None:
+        count, dim = len(samplers), samplers[0].dim
+        self.recordings = recordings
+        self.states = (ctypes.c_void_p * count)(*(sampler.address for sampler in samplers))
+        self.structs = (_Recording * count)(*map(_lower, recordings))
+        self.live = numpy.array([_wants_gradient(*pair) for pair in zip(samplers, recordings)], dtype=numpy.int8)
+        self.positions, self.gradients, self.values = (
+            numpy.zeros((rows, dim)),
+            numpy.empty((rows, dim)),
+            numpy.empty(rows),
+        )
+        self.doors = [array.ctypes.data for array in (self.values, self.gradients, self.positions, self.live)]
+        sampler_library().sampler_wanted(self.states, count, self.live.ctypes.data, self.positions.ctypes.data)
+
+    def finish(self) -> None:
+        for struct, out in zip(self.structs, self.recordings):
+            _lift(struct, out)
+
+    def outcomes(self) -> list[int]:
+        names = (Outcome.FINISHED, Outcome.STOPPED, Outcome.IMPOSSIBLE)
+        return [names[state] for state in self.live]
+
+
+def run_in_passes(
+    samplers: Sequence[NativeSampler],
+    recordings: Sequence[Recording],
+    width: int,
+    function: int,
+    context: int,
+    stop: numpy.ndarray,
+) -> list[int]:
+    """Advance several chains side by side over machine code, until one has its draws; Python waits outside.
+
+    Args:
+        samplers: the chains.
+        recordings: where each one's draws go; a chain whose recording is full rests, but keeps its row.
+        width: how many chains the function takes in one pass.
+        function: address of a `batch_function` of csrc/sampler.h.
+        context: what it is handed.
+        stop: an int32 array of one element.
+
+    Returns:
+        An `Outcome` for each chain; STOPPED also says that another chain was finished first.
+    """
+    count = len(samplers)
+    together = _Together(samplers, recordings, -(-count // width) * width)
+    sampler_library().sampler_run_chains(
+        together.states, together.structs, count, width, function, context, *together.doors, stop.ctypes.data
+    )
+    together.finish()
+    return together.outcomes()
+
+
 def run_together(
     samplers: Sequence[NativeSampler],
     recordings: Sequence[Recording],
@@ -251,20 +308,13 @@ def run_together(
     Returns:
         An `Outcome` for each chain; STOPPED also says that another chain was finished first.
     """
-    library, count, dim = sampler_library(), len(samplers), samplers[0].dim
-    states = (ctypes.c_void_p * count)(*(sampler.address for sampler in samplers))
-    structs = (_Recording * count)(*map(_lower, recordings))
-    live = numpy.array([_wants_gradient(*pair) for pair in zip(samplers, recordings)], dtype=numpy.int8)
-    positions, gradients, values = numpy.zeros((count, dim)), numpy.empty((count, dim)), numpy.empty(count)
-    doors = [array.ctypes.data for array in (values, gradients, positions, live)]
-    library.sampler_wanted(states, count, live.ctypes.data, positions.ctypes.data)
-    going = first = int(live.sum())
+    library, count = sampler_library(), len(samplers)
+    together = _Together(samplers, recordings, count)
+    going = first = int(together.live.sum())
     try:
         while going == first > 0 and not stop[0]:
-            values[:], gradients[:] = evaluate(positions)
-            going = library.sampler_step_chains(states, structs, count, *doors)
+            together.values[:], together.gradients[:] = evaluate(together.positions)
+            going = library.sampler_step_chains(together.states, together.structs, count, *together.doors)
     finally:  # an interrupt, or an error of the density, leaves the draws so far
-        for struct, out in zip(structs, recordings):
-            _lift(struct, out)
-    outcomes = (Outcome.FINISHED, Outcome.STOPPED, Outcome.IMPOSSIBLE)
-    return [outcomes[state] for state in live]
+        together.finish()
+    return together.outcomes()

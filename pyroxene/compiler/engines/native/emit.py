@@ -42,6 +42,12 @@ void pyroxene_repeat(const double *z, double *gradient, const void *const *conte
 }
 """
 
+_BATCH = """
+void pyroxene_batch(const double *z, double *values, double *gradients, const void *const *context) {
+    density(z, values, gradients, context, (double *)context[0]);
+}
+"""
+
 _ENTRY = """
 void pyroxene_call(const double *const *inputs, double *const *outputs, const void *const *context) {
     density(PASSED, context, (double *)context[0]);
@@ -78,8 +84,8 @@ class _Item:
 def emit(graph: Graph) -> Program:
     """Return the C of a graph.
 
-    Of one input, a vector, and two outputs, a scalar and its gradient, it is `pyroxene_density`; of more, it is
-    `pyroxene_call`, which takes a pointer to each input and output.
+    Of one input, a vector, and two outputs, a scalar and its gradient, it is `pyroxene_density`; where these are of
+    several points, `pyroxene_batch`; of more inputs or outputs it is `pyroxene_call`, which takes a pointer to each.
     """
     writer = _Writer()
     workspace = writer.function(graph, "density")
@@ -94,7 +100,7 @@ def emit(graph: Graph) -> Program:
 def _door(graph: Graph) -> str:
     """Return the function that others call."""
     if len(graph.inputs) == 1 and len(graph.outputs) == 2:
-        return _DENSITY
+        return _DENSITY if graph.outputs[0].size == 1 else _BATCH
     inputs = [f"inputs[{position}]" for position in range(len(graph.inputs))]
     outputs = [f"outputs[{position}]" for position in range(len(graph.outputs))]
     return _ENTRY.replace("PASSED", ", ".join([*inputs, *outputs]))

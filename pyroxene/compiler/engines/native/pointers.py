@@ -8,10 +8,11 @@ from typing import Any
 
 from pyroxene.errors import CompilerError
 
-__all__ = ["addresses"]
+__all__ = ["ALGEBRA", "addresses"]
 
 _NAMES = {"digamma": "psi"}
-_ALGEBRA = {"dgemm": "blas", "dtrsm": "blas", "dpotrf": "lapack"}
+ALGEBRA = {"dgemm": "blas", "dtrsm": "blas", "dpotrf": "lapack"}
+"""Names of BLAS and LAPACK that emitted code may call, and which of the two has them."""
 
 
 def _pointer(capsule: Any) -> tuple[bytes, int]:
@@ -46,7 +47,7 @@ def _algebra(name: str) -> int:
     import scipy.linalg.cython_blas
     import scipy.linalg.cython_lapack
 
-    module = scipy.linalg.cython_blas if _ALGEBRA[name] == "blas" else scipy.linalg.cython_lapack
+    module = scipy.linalg.cython_blas if ALGEBRA[name] == "blas" else scipy.linalg.cython_lapack
     signature, address = _pointer(module.__pyx_capi__[name])
     if b"int *" not in signature or b"long" in signature:
         raise CompilerError(
@@ -67,4 +68,4 @@ def addresses(names: Sequence[str]) -> list[int]:
     Raises:
         CompilerError: scipy does not export one in a form that is known here.
     """
-    return [_algebra(name) if name in _ALGEBRA else _special(name) for name in names]
+    return [_algebra(name) if name in ALGEBRA else _special(name) for name in names]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import torch
 
-from pyroxene.compiler.engines.native.build import load_library
+from pyroxene.compiler.engines.native.build import close_with, load_library
 from pyroxene.compiler.engines.native.emit import Program, emit
 from pyroxene.compiler.engines.native.engine import Context
 from pyroxene.compiler.engines.native.toolchain import DENSITY_FLAGS
@@ -41,6 +41,7 @@ class NativeProgram:
         self.data = list(graph.data)
         self.program: Program = emit(graph)
         self._library = load_library(self.program.source, name="program", flags=DENSITY_FLAGS)
+        close_with(self, self._library)
         if self.program.pointers:
             from pyroxene.compiler.engines.native.pointers import addresses
 

@@ -239,3 +239,17 @@ EXPORT int64_t sampler_step_chains(sampler **states, recording *out, int64_t cha
     }
     return going;
 }
+
+/* Steps many chains over a density that takes `width` of them in one pass, until one has its draws or `stop` is set. The arrays
+ * have room for a whole number of passes. */
+EXPORT void sampler_run_chains(sampler **states, recording *out, int64_t chains, int64_t width, batch_function density, void *context,
+                               double *values, double *gradients, double *positions, int8_t *live, const volatile int32_t *stop) {
+    const int64_t dim = states[0]->dim;
+    int64_t first = 0;
+    for (int64_t c = 0; c < chains; c++) first += live[c] == 1;
+    int64_t going = first;
+    while (going == first && going > 0 && !*stop) {
+        for (int64_t c = 0; c < chains; c += width) density(positions + c * dim, values + c, gradients + c * dim, context);
+        going = sampler_step_chains(states, out, chains, values, gradients, positions, live);
+    }
+}

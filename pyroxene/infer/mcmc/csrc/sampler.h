@@ -14,6 +14,7 @@
 #define MAX_DEPTH 20                  /* a trajectory of 2^20 leapfrogs */
 #define MAX_POINTS (3 * MAX_DEPTH + 12)
 
+typedef void (*batch_function)(const double *positions, double *values, double *gradients, void *context);
 typedef double (*density_function)(const double *z, double *gradient, void *context);
 
 enum { NUTS = 0, HMC = 1 };
