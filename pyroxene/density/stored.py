@@ -58,7 +58,7 @@ class StoredDensity:
 
 
 def without_model(density: Any) -> Any:
-    """Return a density as it can be pickled: itself, or its layout alone where its model cannot (a closure, a lambda)."""
+    """Return a density as it can be pickled: itself, or its layout alone where its model (a closure, say) cannot."""
     try:
         pickle.dumps(density)
     except (pickle.PicklingError, AttributeError, TypeError):

@@ -49,6 +49,15 @@ def _in_place(x: Tensor) -> Tensor:
     return out
 
 
+def _long_cube(x: Tensor) -> Tensor:
+    """Sums over every choice of dimensions, each too long to be written out, of values computed together."""
+    y = x.exp()
+    total = y.sum()
+    for dims in ((0,), (1,), (2,), (0, 1), (0, 2), (1, 2)):
+        total = total + (y.sum(dims) ** 2).mean()
+    return total + (y / y.sum((0, 2), keepdim=True) * y.sum((1,), keepdim=True)).sum()
+
+
 INDEX = torch.tensor([2, 0, 1, 2, 2])
 MATRIX_INDEX = torch.tensor([[0, 2], [1, 1]])
 GENERATOR = torch.Generator().manual_seed(7)
@@ -148,6 +157,8 @@ CASES: list[Case] = [
     Case("sum over 0", lambda x: x.exp().sum(0) * torch.arange(5.0)),
     Case("sum over 1", lambda x: x.exp().sum(-1, keepdim=True) * x),
     Case("sum of a cube", lambda x: x.sum((0, 2)), ((2, 3, 4),)),
+    Case("sums of a long cube", _long_cube, ((40, 12, 20),), -1.0, 1.0),
+    Case("maxima of a long cube", lambda x: x.amax((0, 2)) + x.amin((1, 2)).sum(), ((40, 12, 20),)),
     Case("mean", lambda x: x.mean(0) + x.mean()),
     Case("prod", lambda x: x.prod(-1)),
     Case("prod of all", lambda x: x.prod(), low=0.5),

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.compiler.operations import CASES, Case
-from tests.compiler.test_operations import point, scalar_function
-from tests.compiler.test_scan import FUNCTIONS
 
 from pyroxene.compiler.compile import gradient_graph
 from pyroxene.compiler.engines.native.engine import NativeFunction
 from pyroxene.compiler.evaluate import evaluate
 from pyroxene.compiler.passes.batch import batch
+from tests.compiler.operations import CASES, Case
+from tests.compiler.test_operations import point, scalar_function
+from tests.compiler.test_scan import FUNCTIONS
 
 torch.set_num_threads(1)
 WIDTH = 3

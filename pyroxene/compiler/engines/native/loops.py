@@ -95,6 +95,8 @@ class _Emitter:
             text = self.block_element(base, axes)
         else:
             text = self.memory.target(base, self.positions(axes, base.shape))
+        if base.kind == "i":
+            return f"(long long){text}"
         return f"({text} != 0.0)" if base.kind == "b" else text
 
     def block_element(self, node: Node, axes: list[int]) -> str:
@@ -129,6 +131,13 @@ class _Emitter:
         kept = [a for a in nest.space if a not in summed]
         return [self.loop.axis, *kept, *(a for a in nest.space if a in summed)]
 
+    def tail(self, order: list[int], over: set[int]) -> int:
+        """Return how many of the innermost loops a reduction goes over: for these it has a variable of its own."""
+        count = 0
+        while count < len(order) and order[len(order) - 1 - count] in over:
+            count += 1
+        return count
+
     def reduction_axes(self, node: Node) -> set[int]:
         axes = self.axes.of(node)
         extent = self.axes.extent
@@ -143,9 +152,9 @@ class _Emitter:
         scattered: set[int] = set()
         for node in nest.nodes:
             if node.op == "reduce" and self.schedule.ends_nest(node, self.loop):
-                over = self.reduction_axes(node)
-                if over == set(order[len(order) - len(over) :]):
-                    ending.setdefault(len(order) - len(over), []).append(node)
+                tail = self.tail(order, self.reduction_axes(node))
+                if tail:
+                    ending.setdefault(len(order) - tail, []).append(node)
                 else:
                     scattered.add(id(node))
         plain = not any(node.op == "put" for node in nest.nodes)
@@ -166,7 +175,7 @@ class _Emitter:
             self.depth -= 1
             self.add("}")
             for node in ending.get(depth, []):
-                self.close_total(node)
+                self.close_total(node, self.tail(order, self.reduction_axes(node)) == len(self.reduction_axes(node)))
         assert self.depth == outer
 
     def pragma(self, nodes: list[Node], order: list[int], depth: int, ending: dict[int, list[Node]]) -> None:
@@ -188,8 +197,8 @@ class _Emitter:
         for _ in self.unrolled(self.axes.result(node)):
             self.add(f"{kind} {self.total(node)} = {_START[node.attributes[0]]};")
 
-    def close_total(self, node: Node) -> None:
-        """Hand a finished total on to where others find it."""
+    def close_total(self, node: Node, is_whole: bool) -> None:
+        """Hand a total on to where others find it; one over some of the axes alone is added to the others' there."""
         axes = self.axes.result(node)
         how = node.attributes[0]
         for _ in self.unrolled(axes):
@@ -197,8 +206,16 @@ class _Emitter:
                 self.add(_combine(how, self.memory.names[id(node)], self.total(node)))
             elif self.loop.axis not in axes:
                 self.add(_combine(how, self.memory.target(node, self.positions(axes, node.shape)), self.total(node)))
-            else:
+            elif is_whole:
                 self.store(node, self.total(node), axes)
+            else:
+                self.add(_combine(how, self.kept_element(node, axes), self.total(node)))
+
+    def kept_element(self, node: Node, axes: list[int]) -> str:
+        """Return the place in a block, or in memory, of an element that is being added up."""
+        if id(node) in self.schedule.carried:
+            return self.block_element(node, axes)
+        return self.memory.target(node, self.positions(axes, node.shape))
 
     def store(self, node: Node, value: str, axes: list[int]) -> None:
         """Write a value to its block, its memory and the assemblies it is a piece of."""
@@ -259,9 +276,7 @@ class _Emitter:
             if has_total:
                 self.add(_combine(how, self.total(node), value))
             elif is_scattered:
-                where = self.block_element(node, result) if id(node) in self.schedule.carried else None
-                target = where or self.memory.target(node, self.positions(result, node.shape))
-                self.add(_combine(how, target, value))
+                self.add(_combine(how, self.kept_element(node, result), value))
             else:
                 name = self.name(node, result)
                 self.add(f"const {TYPES[node.kind]} {name} = {value};")
@@ -316,7 +331,7 @@ class _Emitter:
                 if node.op != "reduce" or not self.schedule.ends_nest(node, self.loop):
                     continue
                 over = self.reduction_axes(node)
-                with_total = over == set(order[len(order) - len(over) :])
+                with_total = self.tail(order, over) == len(over)
                 over_rows = self.loop.axis in over
                 if over_rows and before and node.size > 1:
                     self.fill(node, "k")

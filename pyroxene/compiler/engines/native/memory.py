@@ -91,7 +91,9 @@ class Memory:
             return self.scalar(base)
         pointer, start = self.place(base)
         text = f"{pointer}[{linear(strides, index, offset + start)}]"
-        return f"({text} != 0.0)" if base.kind == "b" and base.op != "data" else text
+        if base.op == "data" or base.kind == "f":
+            return text
+        return f"({text} != 0.0)" if base.kind == "b" else f"(long long){text}"
 
     def target(self, node: Node, index: Sequence[Index]) -> str:
         """Return the place of an element of a node that is being written."""
