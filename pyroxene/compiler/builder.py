@@ -263,11 +263,17 @@ class Builder:
         return self.reshape(self.reduce(source, "sum", dims), shape)
 
     def take(self, source: Node, index: Node) -> Node:
-        """Return source[index]: rows of the first dimension."""
+        """Return source[index]: rows of the first dimension; where all are one, without looking at the index."""
+        if source.shape[0] == 1 or (source.op == "view" and source.attributes[0][0] == 0):
+            own = contiguous(source.shape)[1:]
+            return self.view(source, index.shape + source.shape[1:], (0,) * len(index.shape) + own, 0)
         return self.make("take", (source, index), (), index.shape + source.shape[1:], source.kind)
 
     def put(self, values: Node, index: Node, rows: int) -> Node:
         """Return zeros of so many rows with values added at the rows of an index."""
+        if rows == 1:
+            total = self.reduce(values, "sum", range(len(index.shape)))
+            return self.reshape(total, (1, *total.shape))
         shape = (rows, *values.shape[len(index.shape) :])
         return self.make("put", (values, index), (rows,), shape, values.kind)
 
@@ -325,6 +331,8 @@ class Builder:
             return self.assemble(inputs, attributes[0], node.shape, attributes[1])
         if op == "literal":
             return self.literal(attributes[0], node.kind)
+        if op == "take":
+            return self.take(*inputs)
         return self.make(op, inputs, attributes, node.shape, node.kind)
 
     def graph(self, outputs: Sequence[Node]) -> Graph:

@@ -189,6 +189,8 @@ CASES: list[Case] = [
     Case("index by matrix", lambda x: x[MATRIX_INDEX]),
     Case("index around a slice", lambda x: x[INDEX, :, torch.tensor([0, 1, 3, 0, 0])], ((3, 2, 4),)),
     Case("negative index", lambda x: x[torch.tensor([-1, 0, -2])]),
+    Case("index of one row", lambda x: x[:1].exp()[torch.tensor([0, 0, -1])] * x),
+    Case("index_add to one row", lambda x: torch.zeros(1, 5).index_add(0, torch.tensor([0, 0, 0]), x.exp()) * ROW),
     Case("index_select", lambda x: x.index_select(1, INDEX)),
     Case("gather", lambda x: x.gather(1, MATRIX_INDEX)),
     Case("take_along_dim", lambda x: x.take_along_dim(INDEX[None].expand(3, 5), 1)),

@@ -30,6 +30,11 @@ DRAWS = {
     "Kumaraswamy": lambda z: td.Kumaraswamy(z[:2].exp(), z[2:4].exp()).rsample(),
     "Pareto": lambda z: td.Pareto(z[:2].exp(), 3.0 + z[2:4].exp()).rsample(),
     "RelaxedBernoulli": lambda z: td.RelaxedBernoulli(z[0].exp(), logits=z[1:3]).rsample(),
+    "Gamma": lambda z: td.Gamma(z[:2].exp(), z[2:4].exp()).rsample(),
+    "small Gamma": lambda z: td.Gamma(z[:2].exp() * 0.1, z[2:4].exp()).rsample((3,)),
+    "large Gamma": lambda z: td.Gamma(z[:2].exp() * 300.0, z[2:4].exp()).rsample((3,)),
+    "InverseGamma": lambda z: td.InverseGamma(2.0 + z[:2].exp(), z[2:4].exp()).rsample(),
+    "StudentT": lambda z: td.StudentT(3.0 + z[0].exp(), z[1:3], z[3].exp()).rsample(),
     "randn_like": lambda z: z + torch.randn_like(z) * torch.rand(4),
     "torch.normal": lambda z: torch.normal(0.5, 2.0, (4,)) * z,
     "torch.normal of tensors": lambda z: torch.normal(torch.zeros(4), torch.ones(4)) * z,
@@ -54,7 +59,7 @@ def test_native_and_eager_agree_on_the_same_noise(name):
     z = torch.tensor([0.3, -0.2, 0.1, 0.4], dtype=WIDE)
     noisy = noisy_gradient_graph(function, [z])
     generator = torch.Generator().manual_seed(3)
-    numbers = {"normal": torch.randn, "uniform": torch.rand}
+    numbers = {"normal": torch.randn, "uniform": torch.rand, "key": torch.rand}
     noise = torch.cat([numbers[d.kind](d.size, generator=generator, dtype=WIDE) for d in noisy.draws])
     assert noisy.noise_size == len(noise) > 0
     leaf = z.clone().requires_grad_(True)
