@@ -1,6 +1,6 @@
 """A function at several points in one pass: each value that depends on the argument gets a first dimension, the points.
 
-The scheduler then does with the points what it does with every short axis: it writes them out inside the loop over rows,
+The scheduler then does with the points what it does with every short axis: it writes them out in the loop over rows,
 so that a row of data is read once for all of them.
 """
 

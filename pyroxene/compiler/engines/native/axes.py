@@ -7,6 +7,8 @@ loop, because along it they need nothing but the same rows of each other.
 
 from __future__ import annotations
 
+from collections import Counter
+
 from pyroxene.compiler.graph import LEAVES, POINTWISE, Graph, Node
 from pyroxene.compiler.strides import contiguous
 
@@ -144,6 +146,17 @@ class Axes:
                 other = first.setdefault(self.extent[axis], axis)
                 if self.extent[axis] > 1:
                     self._join([(other, axis)])
+        inner: dict[tuple[int, int, int], int] = {}  # by row axis, length and how many such there are before
+        for node in nodes:
+            if self._of[id(node)]:
+                rows = self.rows(node)
+                seen: Counter[int] = Counter()
+                for axis in self.of(node):
+                    size = self.extent[axis]
+                    if axis != rows and size > 1:
+                        other = inner.setdefault((rows, size, seen[size]), axis)
+                        seen[size] += 1
+                        self._join([(other, axis)])
 
     def rows(self, node: Node) -> int:
         """Return the axis that a node's loop runs over: the longest of its iteration."""

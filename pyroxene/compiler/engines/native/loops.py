@@ -164,7 +164,7 @@ class _Emitter:
                 self.open_total(node)
             innermost = depth == len(order) - 1
             if innermost and plain:
-                self.pragma([node for d in ending for node in ending[d]], order, depth, ending)
+                self.pragma([node for d in ending for node in ending[d]])
             variable = "i" if axis == self.loop.axis else f"k{axis}"
             size = count if axis == self.loop.axis else self.axes.extent[axis]
             self.add(f"for (long {variable} = 0; {variable} < {size}; {variable}++) {{")
@@ -178,15 +178,12 @@ class _Emitter:
                 self.close_total(node, self.tail(order, self.reduction_axes(node)) == len(self.reduction_axes(node)))
         assert self.depth == outer
 
-    def pragma(self, nodes: list[Node], order: list[int], depth: int, ending: dict[int, list[Node]]) -> None:
-        """Let the compiler add up in any order, in just these variables."""
+    def pragma(self, nodes: list[Node]) -> None:
+        """Let the compiler add up in any order, in just the variables of these reductions."""
         clauses = []
-        for node in ending.get(depth, []):
-            how = node.attributes[0]
-            names = []
-            for _ in self.unrolled(self.axes.result(node)):
-                names.append(self.total(node))
-            clauses.append(f"reduction({_CLAUSE[how]} : {', '.join(names)})")
+        for node in nodes:
+            names = [self.total(node) for _ in self.unrolled(self.axes.result(node))]
+            clauses.append(f"reduction({_CLAUSE[node.attributes[0]]} : {', '.join(names)})")
         self.add(" ".join(["#pragma omp simd", *clauses]))
 
     def total(self, node: Node) -> str:
