@@ -146,7 +146,7 @@ def scale_and_mask(
     if mask is False:
         shape = tensor.shape if isinstance(tensor, torch.Tensor) else ()
         if isinstance(scale, torch.Tensor):
-            shape = broadcast_shape(shape, scale.shape)
+            shape = torch.Size(broadcast_shape(shape, scale.shape))
         return scalar_like(tensor, 0.0).expand(shape) if isinstance(tensor, torch.Tensor) else 0.0
     scaled = tensor if is_identically_one(scale) else tensor * scale
     return torch.where(mask, scaled, 0.0)

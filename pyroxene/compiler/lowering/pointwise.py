@@ -297,22 +297,21 @@ def _lerp(call: Call, x: Node, y: Node, weight: Operand) -> Node:
     return call.b("add", x, call.b("mul", call.b("sub", y, x), weight))
 
 
-@rule("xlogy", "special_xlogy")
-def _xlogy(call: Call, x: Operand, y: Operand) -> Node:
-    b = call.b
-    x, y = call.number(x, "f"), call.number(y, "f")
-    zero = b("eq", x, 0.0)
-    product = b("mul", x, b("log", b("where", zero, 1.0, y)))
-    return b("where", b("and", zero, b("not", b("isnan", y))), 0.0, product)
+def _times_log(log: str, neutral: float) -> Rule:
+    """Make the rule of x log(y), or x log1p(y), which is 0 where x is 0 unless y is nan."""
+
+    def lower(call: Call, x: Operand, y: Operand) -> Node:
+        b = call.b
+        x, y = call.number(x, "f"), call.number(y, "f")
+        zero = b("eq", x, 0.0)
+        product = b("mul", x, b(log, b("where", zero, neutral, y)))
+        return b("where", b("and", zero, b("not", b("isnan", y))), 0.0, product)
+
+    return lower
 
 
-@rule("special_xlog1py")
-def _xlog1py(call: Call, x: Operand, y: Operand) -> Node:
-    b = call.b
-    x, y = call.number(x, "f"), call.number(y, "f")
-    zero = b("eq", x, 0.0)
-    product = b("mul", x, b("log1p", b("where", zero, 0.0, y)))
-    return b("where", b("and", zero, b("not", b("isnan", y))), 0.0, product)
+RULES["xlogy"] = RULES["special_xlogy"] = _times_log("log", 1.0)
+RULES["special_xlog1py"] = _times_log("log1p", 0.0)
 
 
 @rule("special_entr")

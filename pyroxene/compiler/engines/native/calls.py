@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pyroxene.compiler.engines.native.axes import read_through
 from pyroxene.compiler.engines.native.memory import Memory, linear
@@ -11,12 +11,10 @@ from pyroxene.compiler.engines.native.schedule import is_direct, is_scalar
 from pyroxene.compiler.graph import Node
 from pyroxene.compiler.strides import contiguous
 
-__all__ = ["copy_elements", "emit_call"]
+__all__ = ["emit_call", "in_memory"]
 
 
-def copy_elements(
-    memory: Memory, source: Node, pointer: str, strides: Sequence[int], start: int, how: str
-) -> list[str]:
+def _copy(memory: Memory, source: Node, pointer: str, strides: Sequence[int], start: int, how: str) -> list[str]:
     """Write a node's elements to strided places."""
     lines: list[str] = []
     variables: list[str] = []
@@ -36,24 +34,52 @@ def _assemble(memory: Memory, node: Node) -> list[str]:
     for position, (piece, (strides, offset)) in enumerate(zip(node.inputs, places)):
         if not is_direct(node, position):
             pointer, start = memory.place(node)
-            lines += copy_elements(memory, piece, pointer, strides, offset + start, "=" if disjoint else "+=")
+            lines += _copy(memory, piece, pointer, strides, offset + start, "=" if disjoint else "+=")
     return lines
 
 
-def _operand(memory: Memory, source: Node, lines: list[str]) -> tuple[str, tuple[int, ...]]:
-    """Return a pointer to a node's first element and its strides; a copy where none of its matrices is contiguous."""
+Strides = tuple[int, ...]
+
+
+def in_memory(memory: Memory, source: Node, lines: list[str], fits: Callable[[Strides], bool]) -> tuple[str, Strides]:
+    """Return a pointer to a node's first element and its strides; of a row-major copy where it does not lie as needed.
+
+    Args:
+        memory: where values live.
+        source: the node.
+        lines: statements of the copy are added here.
+        fits: whether strides, which are 0 along dimensions of one element, will do.
+    """
     base, strides, offset = read_through(source)
-    thin = [stride for stride, size in zip(strides[-2:], source.shape[-2:]) if size > 1]
-    if base.kind == "f" and memory.has_place(base) and not is_scalar(base) and (1 in thin or not thin):
+    own = tuple(0 if size == 1 else stride for size, stride in zip(source.shape, strides))
+    if base.kind == "f" and memory.has_place(base) and not is_scalar(base) and fits(own):
         pointer, start = memory.place(base)
-        return f"{pointer} + {start + offset}", strides
+        return f"{pointer} + {start + offset}", own
     start = memory.reserve(source.size)
     memory.uses.add("w")
-    lines += copy_elements(memory, source, "w", contiguous(source.shape), start, "=")
+    lines += _copy(memory, source, "w", contiguous(source.shape), start, "=")
     return f"w + {start}", contiguous(source.shape)
 
 
-def _batches(node: Node, operands: Sequence[tuple[str, tuple[int, ...]]], call: str) -> list[str]:
+def _matrix(memory: Memory, source: Node, lines: list[str]) -> tuple[str, Strides]:
+    """Return a pointer to matrices whose rows or columns are contiguous, and strides that are no less than 1."""
+
+    def fits(strides: Strides) -> bool:
+        thin = [stride for stride in strides[-2:] if stride]
+        return 1 in thin or not thin
+
+    pointer, strides = in_memory(memory, source, lines, fits)
+    rows, columns = source.shape[-2:]
+    last = strides[-1] or (1 if strides[-2] != 1 else rows)  # of one column: any stride, but not both 1
+    first = strides[-2] or (1 if last != 1 else columns)
+    return pointer, (*strides[:-2], first, last)
+
+
+def _row_major(memory: Memory, source: Node, lines: list[str]) -> tuple[str, Strides]:
+    return in_memory(memory, source, lines, lambda strides: strides == contiguous(source.shape))
+
+
+def _batches(node: Node, operands: Sequence[tuple[str, Strides]], call: str) -> list[str]:
     """Repeat a call for each matrix of a batch; `call` has a place for each pointer."""
     batch = node.shape[:-2]
     if math.prod(batch) == 1:
@@ -69,8 +95,8 @@ def _batches(node: Node, operands: Sequence[tuple[str, tuple[int, ...]]], call: 
 
 def _matmul(memory: Memory, node: Node) -> list[str]:
     lines: list[str] = []
-    left, left_strides = _operand(memory, node.inputs[0], lines)
-    right, right_strides = _operand(memory, node.inputs[1], lines)
+    left, left_strides = _matrix(memory, node.inputs[0], lines)
+    right, right_strides = _matrix(memory, node.inputs[1], lines)
     pointer, start = memory.place(node)
     m, n = node.shape[-2:]
     k = node.inputs[0].shape[-1]
@@ -83,7 +109,7 @@ def _matmul(memory: Memory, node: Node) -> list[str]:
 
 def _cholesky(memory: Memory, node: Node) -> list[str]:
     lines: list[str] = []
-    source, strides = _operand(memory, node.inputs[0], lines)
+    source, strides = _matrix(memory, node.inputs[0], lines)
     pointer, start = memory.place(node)
     out = (f"{pointer} + {start}", contiguous(node.shape))
     call = f"pyroxene_cholesky({node.shape[-1]}, {{0}}, {strides[-2]}, {strides[-1]}, {{1}});"
@@ -99,23 +125,10 @@ def _cholesky_adjoint(memory: Memory, node: Node) -> list[str]:
     return lines + _batches(node, [*operands, out], call)
 
 
-def _row_major(memory: Memory, source: Node, lines: list[str]) -> tuple[str, tuple[int, ...]]:
-    """Return a pointer to a node's first element, row-major, and its strides."""
-    base, strides, offset = read_through(source)
-    own = tuple(0 if n == 1 else s for n, s in zip(source.shape, strides))
-    if base.kind == "f" and memory.has_place(base) and own == contiguous(source.shape):
-        pointer, start = memory.place(base)
-        return f"{pointer} + {start + offset}", own
-    start = memory.reserve(source.size)
-    memory.uses.add("w")
-    lines += copy_elements(memory, source, "w", contiguous(source.shape), start, "=")
-    return f"w + {start}", contiguous(source.shape)
-
-
 def _solve(memory: Memory, node: Node) -> list[str]:
     lines: list[str] = []
-    lower, lower_strides = _operand(memory, node.inputs[0], lines)
-    right, right_strides = _operand(memory, node.inputs[1], lines)
+    lower, lower_strides = _matrix(memory, node.inputs[0], lines)
+    right, right_strides = _matrix(memory, node.inputs[1], lines)
     pointer, start = memory.place(node)
     n, k = node.shape[-2:]
     out = (f"{pointer} + {start}", contiguous(node.shape))

@@ -109,6 +109,8 @@ def _door(graph: Graph) -> str:
 def _headers(operations: set[str], pointers: tuple[str, ...]) -> list[str]:
     folder = files("pyroxene.compiler").joinpath("csrc")
     lines = [folder.joinpath("prelude.h").read_text(encoding="utf8")]
+    if operations & {"gamma_sample", "gamma_slope"}:
+        lines.append(folder.joinpath("gamma.h").read_text(encoding="utf8"))
     if operations & ALGEBRA:
         if "dgemm" in pointers:
             lines.append("#define PYROXENE_BLAS")

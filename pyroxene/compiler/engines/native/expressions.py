@@ -29,6 +29,8 @@ _FORMS = {
     "lgamma": "pyroxene_lgamma({0})",
     "polygamma": "pyroxene_polygamma({n}, {0})",
     "sinc": "pyroxene_sinc({0})",
+    "gamma_sample": "pyroxene_gamma_sample({0}, {1})",
+    "gamma_slope": "pyroxene_gamma_slope({0}, {1}, {2})",
     "remainder": "{0} - {1} * floor({0} / {1})",
     "maximum": "({0} > {1} || {0} != {0} ? {0} : {1})",
     "minimum": "({0} < {1} || {0} != {0} ? {0} : {1})",

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
-from pyroxene.compiler.engines.native.axes import read_through
-from pyroxene.compiler.engines.native.calls import copy_elements
+from pyroxene.compiler.engines.native.calls import in_memory
 from pyroxene.compiler.engines.native.memory import Memory
-from pyroxene.compiler.engines.native.schedule import is_scalar
 from pyroxene.compiler.graph import Node
 from pyroxene.compiler.strides import contiguous
 
@@ -17,21 +13,16 @@ REGISTERS = 16
 """A carry of so few numbers is a local array, which the compiler keeps in registers where the body is inlined."""
 
 
-def _operand(memory: Memory, source: Node, sliced: bool, lines: list[str]) -> tuple[str, int]:
-    """Return a pointer to a row-major value and the step from one slice to the next; a copy where there is none."""
-    base, strides, offset = read_through(source)
-    inner = contiguous(source.shape[1:] if sliced else source.shape)
-    step = math.prod(source.shape[1:]) if sliced else 0
-    if base.kind == "f" and memory.has_place(base) and not is_scalar(base):
-        own = tuple(0 if n == 1 else s for n, s in zip(source.shape, strides))
-        if (own[1:] if sliced else own) == inner:
-            pointer, start = memory.place(base)
-            return f"{pointer} + {start + offset}", strides[0] if sliced else 0
-    start = memory.reserve(source.size)
-    memory.uses.add("w")
-    full = (step, *inner) if sliced else inner
-    lines += copy_elements(memory, source, "w", full, start, "=")
-    return f"w + {start}", step
+def _slices(memory: Memory, source: Node, lines: list[str]) -> tuple[str, int]:
+    """Return a pointer to the first slice, row-major inside, and the step from one to the next."""
+    inner = contiguous(source.shape[1:])
+    pointer, strides = in_memory(memory, source, lines, lambda strides: strides[1:] == inner)
+    return pointer, strides[0] if source.shape[0] > 1 else 0
+
+
+def _whole(memory: Memory, source: Node, lines: list[str]) -> str:
+    """Return a pointer to a row-major value."""
+    return in_memory(memory, source, lines, lambda strides: strides == contiguous(source.shape))[0]
 
 
 def _copy(target: str, source: str, size: int) -> str:
@@ -56,7 +47,7 @@ def emit_scan(node: Node, memory: Memory, name: str, workspace: int) -> list[str
     memory.uses.add("w")
     out, start = memory.place(node)
     for source, now, then, size in zip(node.inputs, before, after, sizes):
-        pointer, _ = _operand(memory, source, False, lines)
+        pointer = _whole(memory, source, lines)
         if size <= REGISTERS:
             lines.append(f"    double {now}[{size}], {then}[{size}];")
         else:
@@ -64,8 +55,11 @@ def emit_scan(node: Node, memory: Memory, name: str, workspace: int) -> list[str
         lines.append("    " + _copy(now, pointer, size))
     arguments = list(before)
     for position, source in enumerate(node.inputs[body.carries :]):
-        pointer, step = _operand(memory, source, position < body.slices, lines)
-        arguments.append(f"{pointer} + {step} * t" if step else pointer)
+        if position < body.slices:
+            pointer, step = _slices(memory, source, lines)
+            arguments.append(f"{pointer} + {step} * t")
+        else:
+            arguments.append(_whole(memory, source, lines))
     arguments += after
     for position in range(body.carries, len(sizes)):
         offset = start + sum(sizes[:position])
