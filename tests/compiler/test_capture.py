@@ -10,6 +10,7 @@ import torch
 
 from pyroxene.compiler.capture import capture
 from pyroxene.compiler.compile import gradient_graph
+from pyroxene.compiler.engines.native.engine import NativeFunction
 from pyroxene.compiler.evaluate import evaluate
 from pyroxene.compiler.graph import verify
 from pyroxene.compiler.precision import double_precision
@@ -194,3 +195,26 @@ def test_verify_refuses_a_graph_that_means_nothing():
     graph.outputs[0].inputs[0].shape = (4,)
     with pytest.raises(AssertionError):
         verify(graph)
+
+
+def test_workspace_is_used_again():
+    """A chain of matrix products: only what is still read has room of its own."""
+    size = 30
+
+    def function(z):
+        matrix = z.reshape(size, size)
+        for _ in range(8):
+            matrix = torch.tanh(matrix @ matrix * 0.1)
+        return matrix.sum()
+
+    z = torch.randn(size * size, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    graph = gradient_graph(function, z)
+    kept = sum(node.size for node in graph.nodes() if node.op == "matmul")
+    native = NativeFunction(graph)
+    assert native.program.workspace < 1.6 * kept
+    value, gradient = native.value_and_grad(z)
+    leaf = z.clone().requires_grad_()
+    expected = function(leaf)
+    expected.backward()
+    assert value.item() == pytest.approx(expected.item(), rel=1e-12)
+    assert torch.allclose(gradient, leaf.grad, rtol=1e-10, atol=1e-12)

@@ -59,7 +59,7 @@ def test_native_and_eager_agree_on_the_same_noise(name):
     z = torch.tensor([0.3, -0.2, 0.1, 0.4], dtype=WIDE)
     noisy = noisy_gradient_graph(function, [z])
     generator = torch.Generator().manual_seed(3)
-    numbers = {"normal": torch.randn, "uniform": torch.rand, "key": torch.rand}
+    numbers = {"normal": torch.randn, "uniform": torch.rand, "wide": torch.rand, "key": torch.rand}
     noise = torch.cat([numbers[d.kind](d.size, generator=generator, dtype=WIDE) for d in noisy.draws])
     assert noisy.noise_size == len(noise) > 0
     leaf = z.clone().requires_grad_(True)

@@ -91,10 +91,8 @@ class _Emitter:
         axes = self.axes.result(base)
         if id(base) in self.local:
             return self.name(base, axes)
-        if id(base) in self.schedule.carried:
-            text = self.block_element(base, axes)
-        else:
-            text = self.memory.target(base, self.positions(axes, base.shape))
+        carried = id(base) in self.schedule.carried
+        text = self.block_element(base, axes) if carried else self.memory.target(base, self.positions(axes, base.shape))
         if base.kind == "i":
             return f"(long long){text}"
         return f"({text} != 0.0)" if base.kind == "b" else text

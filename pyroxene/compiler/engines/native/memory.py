@@ -53,9 +53,32 @@ class Memory:
                 self._place[id(node)] = (f"x{node.attributes[0]}", 0)
             elif node.op == "data":
                 self._place[id(node)] = (f"d{node.attributes[0]}", 0)
-            elif id(node) in schedule.kept or node.op == "assemble" or node.op in CALLS:
-                if id(node) not in self._place:
-                    self._place[id(node)] = ("w", self.reserve(node.size))
+        self._plan(schedule)
+
+    def _plan(self, schedule: Schedule) -> None:
+        """Give workspace to what needs it, from the step in which it is written to the last that reads it."""
+        needed = [
+            node
+            for node in schedule.order
+            if (id(node) in schedule.kept or node.op == "assemble" or node.op in CALLS) and id(node) not in self._place
+        ]
+        needed.sort(key=schedule.first_step)
+        busy: list[tuple[int, int, int]] = []  # (last step, start, size)
+        free: list[tuple[int, int]] = []  # (size, start)
+        for node in needed:
+            begin = schedule.first_step(node)
+            free += [(size, start) for last, start, size in busy if last < begin]
+            busy = [entry for entry in busy if entry[0] >= begin]
+            size = -(-max(node.size, 1) // 8) * 8
+            fitting = [piece for piece in free if size <= piece[0] <= 2 * size]
+            if fitting:
+                piece = min(fitting)
+                free.remove(piece)
+                size, start = piece
+            else:
+                start = self.reserve(size)
+            self._place[id(node)] = ("w", start)
+            busy.append((schedule.last_step(node), start, size))
 
     def reserve(self, size: int) -> int:
         """Return the start of so many doubles of workspace, aligned to a cache line."""

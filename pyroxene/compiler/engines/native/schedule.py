@@ -123,6 +123,16 @@ class Schedule:
         self.steps = self._steps()
         self.kept, self.carried = self._storage()
 
+    def first_step(self, node: Node) -> int:
+        """Return the step in which a value is first written."""
+        return self.begins.get(id(node), self.time[id(node)])
+
+    def last_step(self, node: Node) -> int:
+        """Return the last step in which a value is written or read."""
+        if any(node is output or read_through(output)[0] is node for output in self.graph.outputs):
+            return len(self.steps)
+        return max([self.time[id(node)], *(self.time[id(user)] for user in self.users[id(node)])])
+
     def rows(self, node: Node) -> int | None:
         """Return the row axis of the loop that computes a node, None where no loop does."""
         return self._rows.get(id(node))
