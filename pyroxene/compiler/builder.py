@@ -128,27 +128,24 @@ class Builder:
         return self.make(op, inputs, attributes, inputs[0].shape, kind)
 
     def _lift(self, op: str, inputs: tuple[Node, ...], attributes: tuple[Any, ...]) -> Node | None:
-        """Compute before a broadcast what all inputs share."""
-        first = next((node for node in inputs if node.op == "view" and node.inputs[0].op != "literal"), None)
-        if first is None:
-            if inputs[0].shape and all(node.op == "view" and node.inputs[0].op == "literal" for node in inputs):
-                return self.expand(self.pointwise(op, tuple(n.inputs[0] for n in inputs), attributes), inputs[0].shape)
-            return None
-        if first.inputs[0].size >= first.size:
-            return None
-        sources = []
+        """Compute before a broadcast what repeats along the same dimensions in all inputs."""
+        shape = inputs[0].shape
+        still = [axis for axis, size in enumerate(shape) if size > 1]
         for node in inputs:
             if node.op != "view":
                 return None
-            source = node.inputs[0]
-            if source.op == "literal":
-                sources.append(self.expand(source, first.inputs[0].shape))
-            elif source.shape == first.inputs[0].shape and node.attributes == first.attributes:
-                sources.append(source)
-            else:
-                return None
+            still = [axis for axis in still if node.attributes[0][axis] == 0]
+        if not still:
+            return None
+        kept = [axis for axis in range(len(shape)) if axis not in still]
+        inner_shape = tuple(shape[axis] for axis in kept)
+        sources = []
+        for node in inputs:
+            strides, offset = node.attributes
+            sources.append(self.view(node.inputs[0], inner_shape, tuple(strides[axis] for axis in kept), offset))
         inner = self.pointwise(op, tuple(sources), attributes)
-        return self.view(inner, first.shape, *first.attributes)
+        own = dict(zip(kept, contiguous(inner_shape)))
+        return self.view(inner, shape, tuple(own.get(axis, 0) for axis in range(len(shape))), 0)
 
     # views
 

@@ -63,6 +63,7 @@ MATRIX_INDEX = torch.tensor([[0, 2], [1, 1]])
 GENERATOR = torch.Generator().manual_seed(7)
 DATA = torch.randn(3, 5, generator=GENERATOR)
 MASK = DATA > 0
+GROUPS = torch.randint(7, (200,), generator=GENERATOR)
 PANELS = torch.randn(75, 75, generator=GENERATOR)
 DESIGN = torch.randn(200, 12, generator=GENERATOR)
 ROW = torch.randn(5, generator=GENERATOR)
@@ -196,6 +197,8 @@ CASES: list[Case] = [
     Case("take_along_dim", lambda x: x.take_along_dim(INDEX[None].expand(3, 5), 1)),
     Case("take", lambda x: x.take(torch.tensor([0, 7, -1]))),
     Case("group effects", lambda x: (x[INDEX].exp() * ROW).sum() + x[INDEX][:3] ** 2, ((3,),)),
+    Case("group effects of many rows", lambda x: (x[GROUPS] * DESIGN[:, 0]).exp() + x.exp()[GROUPS] ** 2, ((7,),)),
+    Case("rows of group effects", lambda x: (x[GROUPS] * DESIGN[:, :3]).sum(-1).sin(), ((7, 3),)),
     Case("index_put", lambda x, y: x.index_put((INDEX[:2],), y), ((3, 5), (2, 5))),
     Case("index_put accumulate", lambda x, y: x.index_put((INDEX,), y, accumulate=True), ((3, 4), (5, 4))),
     Case("index_add", lambda x, y: x.index_add(0, INDEX, y), ((3, 4), (5, 4))),

@@ -6,7 +6,7 @@ import math
 
 from pyroxene.compiler.engines.native.expressions import TYPES
 from pyroxene.compiler.engines.native.memory import Memory
-from pyroxene.compiler.engines.native.nests import START, NestWriter
+from pyroxene.compiler.engines.native.nests import START, TOGETHER, NestWriter
 from pyroxene.compiler.engines.native.schedule import Loop, Schedule
 from pyroxene.compiler.graph import Node
 
@@ -66,6 +66,11 @@ class _Emitter(NestWriter):
                     if before:
                         pointer, start = self.memory.place(node)
                         self.add(f"memset({pointer} + {start}, 0, {node.size} * sizeof(double));")
+                        if self.has_copies(node):
+                            self.memory.uses.add("w")
+                            size = (TOGETHER - 1) * node.size
+                            self.copies[id(node)] = first = self.memory.reserve(size)
+                            self.add(f"memset(w + {first}, 0, {size} * sizeof(double));")
                     continue
                 if node.op != "reduce" or not self.schedule.ends_nest(node, self.loop):
                     continue
@@ -93,7 +98,24 @@ class _Emitter(NestWriter):
             array = "_".join([self.blocks[id(node)], *positions])
             self.add(f"for (long k = 0; k < {count * inner}; k++) {array}[k] = {value};")
 
+    def gather_copies(self) -> None:
+        """Add the further places of scatters to the first."""
+        for nest in self.loop.nests:
+            for node in nest.nodes:
+                if id(node) in self.copies:
+                    pointer, start = self.memory.place(node)
+                    first, size = self.copies[id(node)], node.size
+                    parts = " + ".join(f"w[{first + copy * size} + k]" for copy in range(TOGETHER - 1))
+                    self.add(f"for (long k = 0; k < {size}; k++) {pointer}[{start} + k] += {parts};")
+
     def emit(self) -> list[str]:
+        """Return the C of the loop."""
+        self.rows()
+        self.gather_copies()
+        return self.lines
+
+    def rows(self) -> None:
+        """Write all blocks of rows."""
         extent = self.loop.extent
         for nest in self.loop.nests:
             for node in nest.nodes:
@@ -108,7 +130,7 @@ class _Emitter(NestWriter):
             self.block(extent, extent)
             self.depth -= 1
             self.add("}")
-            return self.lines
+            return
         self.prefix = "r + "
         self.add(f"for (long r = 0; r < {extent - extent % size}; r += {size}) {{")
         self.depth += 1
@@ -122,7 +144,6 @@ class _Emitter(NestWriter):
             self.block(extent % size, size)
             self.depth -= 1
             self.add("}")
-        return self.lines
 
     def block(self, count: int, size: int) -> None:
         self.arrays(size)

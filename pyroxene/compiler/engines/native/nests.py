@@ -13,10 +13,14 @@ from pyroxene.compiler.engines.native.schedule import Loop, Nest, Schedule, is_d
 from pyroxene.compiler.graph import Node
 from pyroxene.compiler.strides import contiguous
 
-__all__ = ["START", "NestWriter"]
+__all__ = ["START", "TOGETHER", "NestWriter"]
 
 TOGETHER = 4
 """Rows that a product of a matrix, or its transpose, by a vector takes together: the vector is loaded once for all."""
+
+COPIED = 1024
+"""A scatter of many rows into so few numbers adds up in as many copies as rows go together: two rows of one index would
+wait for each other's store, 5 cycles."""
 
 START = {"sum": "0.0", "prod": "1.0", "max": "(-INFINITY)", "min": "INFINITY", "any": "0.0", "all": "1.0"}
 _CLAUSE = {"sum": "+", "prod": "*", "max": "max", "min": "min", "any": "max", "all": "min"}
@@ -56,6 +60,7 @@ class NestWriter:
         self.variable: dict[int, Index] = {}  # of each axis, in the statement being written
         self.local: set[int] = set()  # nodes with variables in the nest being written
         self.blocks: dict[int, str] = {}  # arrays of nodes that another nest reads
+        self.copies: dict[int, int] = {}  # where the further places of scatters begin in the workspace
         self.depth = 1
         self.prefix = ""  # what is before the row's number in its block: the block's first row
         self.together = 0  # which of several rows that are computed together the statement is for
@@ -163,11 +168,17 @@ class NestWriter:
     def nest(self, nest: Nest, count: int) -> None:
         """Write a nest: several rows together where a loop inside them adds up, then the rows that are left."""
         order = self.order(nest)
-        jam = TOGETHER if len(order) == 2 and self.adds_up(nest) and count >= TOGETHER else 1
+        jam = 1
+        if count >= TOGETHER and (all(map(self.has_copies, nest.nodes)) or (len(order) == 2 and self.adds_up(nest))):
+            jam = TOGETHER
         rest = count % jam
         self.rows_of_nest(nest, order, 0, count - rest, jam)
         if rest:
             self.rows_of_nest(nest, order, count - rest, count, 1)
+
+    def has_copies(self, node: Node) -> bool:
+        """Say whether a scatter adds up in several places, so that rows of one index need not wait for each other."""
+        return node.op == "put" and node.size <= COPIED and self.loop.extent >= 4 * node.shape[0]
 
     def adds_up(self, nest: Nest) -> bool:
         """Say whether a nest has nothing but products of matrices and vectors in mind."""
@@ -339,6 +350,8 @@ class NestWriter:
         own = contiguous(node.shape)
         step = math.prod(node.shape[1:])
         pointer, start = self.memory.place(node)
+        if self.together:
+            pointer, start = "w", self.copies[id(node)] + (self.together - 1) * node.size
         inner = linear(own[1:], self.positions(axes[lead:], sizes[lead:]), start)
         self.add(f"{pointer}[{inner} + {step} * {row}] += {value};")
 
