@@ -13,6 +13,7 @@ from pyroxene.compiler.compile import gradient_graph
 from pyroxene.compiler.engines.native.engine import NativeFunction
 from pyroxene.compiler.evaluate import evaluate
 from pyroxene.compiler.graph import verify
+from pyroxene.compiler.passes.layout import by_columns
 from pyroxene.compiler.precision import double_precision
 from pyroxene.compiler.recorder import UnsupportedOperation
 from pyroxene.errors import CaptureError
@@ -218,3 +219,32 @@ def test_workspace_is_used_again():
     expected.backward()
     assert value.item() == pytest.approx(expected.item(), rel=1e-12)
     assert torch.allclose(gradient, leaf.grad, rtol=1e-10, atol=1e-12)
+
+
+def test_tall_tables_are_stored_by_columns():
+    table = torch.randn(300, 10, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+    def function(z):
+        return (
+            torch.sigmoid(table @ z).log().sum() + (table[:, 3] * z[0]).sum() + (table[5:9, ::2].sum(0) * z[:5]).sum()
+        )
+
+    z = torch.linspace(-1, 1, 10, dtype=torch.float64)
+    graph = gradient_graph(function, z)
+    turned = by_columns(graph)
+    assert [tuple(slot.shape) for slot in turned.data] != [tuple(slot.shape) for slot in graph.data]
+    assert (10, 300) in [tuple(slot.shape) for slot in turned.data]
+    for one, other in zip(evaluate(turned, [z]), evaluate(graph, [z])):
+        assert torch.allclose(one, other, rtol=1e-13)
+    assert table.shape == (300, 10) and table.stride() == (10, 1)
+
+
+def test_wide_and_huge_tables_stay():
+    def graph_of(rows, columns):
+        table = torch.ones(rows, columns).cumsum(0)
+        z = torch.zeros(columns, dtype=torch.float64)
+        return gradient_graph(lambda z: (table @ z).sin().sum(), z)
+
+    for shape in ((20, 30), (60_000, 10), (300, 4)):
+        graph = graph_of(*shape)
+        assert by_columns(graph) is graph

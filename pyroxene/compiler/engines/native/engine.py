@@ -19,6 +19,7 @@ from pyroxene.compiler.engines.native.toolchain import DENSITY_FLAGS
 from pyroxene.compiler.flatten import flatten, restore
 from pyroxene.compiler.graph import LEAVES, Graph, nested
 from pyroxene.compiler.passes.batch import batch
+from pyroxene.compiler.passes.layout import by_columns
 
 __all__ = ["Context", "NativeFunction"]
 
@@ -107,6 +108,7 @@ class NativeFunction:
         Raises:
             CompilerError: there is no compiler, or it fails.
         """
+        graph = by_columns(graph)
         (argument,) = graph.inputs
         self._graph = graph
         self._batches: dict[int, NativeBatch] = {}

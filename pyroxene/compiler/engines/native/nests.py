@@ -10,7 +10,7 @@ from pyroxene.compiler.engines.native.axes import read_through
 from pyroxene.compiler.engines.native.expressions import TYPES, expression
 from pyroxene.compiler.engines.native.memory import Index, Memory, linear
 from pyroxene.compiler.engines.native.schedule import Loop, Nest, Schedule, is_direct
-from pyroxene.compiler.graph import Node
+from pyroxene.compiler.graph import POINTWISE, Node
 from pyroxene.compiler.strides import contiguous
 
 __all__ = ["START", "TOGETHER", "NestWriter"]
@@ -63,18 +63,20 @@ class NestWriter:
         self.copies: dict[int, int] = {}  # where the further places of scatters begin in the workspace
         self.depth = 1
         self.prefix = ""  # what is before the row's number in its block: the block's first row
-        self.together = 0  # which of several rows that are computed together the statement is for
+        self.outer = loop.axis  # the axis of the outermost loop
+        self.together = 0  # which of several of its positions, that are computed together, the statement is for
 
-    def set_row(self, together: int) -> None:
-        """Let statements be for one of the rows that are computed together."""
+    def set_together(self, together: int) -> None:
+        """Let statements be for one of the positions that are computed together."""
         self.together = together
-        row = f"i + {together}" if together else "i"
-        self.variable[self.loop.axis] = f"({self.prefix}{row})" if self.prefix or together else row
+        self.variable[self.loop.axis] = f"({self.prefix}{self.row_in_block})" if self.prefix else self.row_in_block
+        if self.outer != self.loop.axis:
+            self.variable[self.outer] = f"(k{self.outer} + {together})" if together else f"k{self.outer}"
 
     @property
     def row_in_block(self) -> str:
         """The row's number in its block."""
-        return f"(i + {self.together})" if self.together else "i"
+        return f"(i + {self.together})" if self.together and self.outer == self.loop.axis else "i"
 
     def add(self, text: str) -> None:
         """Write one line."""
@@ -85,7 +87,7 @@ class NestWriter:
     def name(self, node: Node, axes: list[int]) -> str:
         """Return a node's variable, with the position on each written-out axis."""
         positions = [str(self.variable[a]) for a in axes if a in self.loop.unrolled]
-        together = [f"r{self.together}"] if self.together and self.loop.axis in axes else []
+        together = [f"r{self.together}"] if self.together and self.outer in axes else []
         return "_".join([self.memory.names[id(node)], *positions, *together])
 
     def positions(self, axes: list[int], sizes: tuple[int, ...]) -> list[Index]:
@@ -150,7 +152,23 @@ class NestWriter:
                 axes = self.axes.of(node)
                 summed |= {axes[d] for d in node.attributes[1]}
         kept = [a for a in nest.space if a not in summed]
+        if len(nest.space) == 1 and self.rows_are_contiguous(nest):
+            return [*nest.space, self.loop.axis]
         return [self.loop.axis, *kept, *(a for a in nest.space if a in summed)]
+
+    def rows_are_contiguous(self, nest: Nest) -> bool:
+        """Say whether a nest reads tables that are stored by columns."""
+        votes = 0
+        for node in nest.nodes:
+            axes = self.axes.of(node)
+            for source in node.inputs:
+                base, strides, _ = read_through(source)
+                if node.op not in POINTWISE or base.op != "data" or len(strides) != len(axes):
+                    continue
+                step = dict(zip(axes, strides))
+                rows, inner = step.get(self.loop.axis, 0), step.get(nest.space[0], 0)
+                votes += (rows == 1 and inner > 1) - (inner == 1 and rows > 1)
+        return votes > 0
 
     def tail(self, order: list[int], over: set[int]) -> int:
         """Return how many of the innermost loops a reduction goes over: for these it has a variable of its own."""
@@ -166,15 +184,17 @@ class NestWriter:
         return {axes[d] for d in node.attributes[1] if axes[d] not in self.loop.unrolled and extent[axes[d]] > 1}
 
     def nest(self, nest: Nest, count: int) -> None:
-        """Write a nest: several rows together where a loop inside them adds up, then the rows that are left."""
+        """Write a nest: where a loop adds up, several positions of the loop around it together, then those left."""
         order = self.order(nest)
+        self.outer = order[0]
+        length = count if self.outer == self.loop.axis else self.axes.extent[self.outer]
         jam = 1
-        if count >= TOGETHER and (all(map(self.has_copies, nest.nodes)) or (len(order) == 2 and self.adds_up(nest))):
+        if length >= TOGETHER and (all(map(self.has_copies, nest.nodes)) or (len(order) == 2 and self.adds_up(nest))):
             jam = TOGETHER
-        rest = count % jam
-        self.rows_of_nest(nest, order, 0, count - rest, jam)
+        rest = length % jam
+        self.part_of_nest(nest, order, count, (0, length - rest), jam)
         if rest:
-            self.rows_of_nest(nest, order, count - rest, count, 1)
+            self.part_of_nest(nest, order, count, (length - rest, length), 1)
 
     def has_copies(self, node: Node) -> bool:
         """Say whether a scatter adds up in several places, so that rows of one index need not wait for each other."""
@@ -186,11 +206,11 @@ class NestWriter:
             node.op == "reduce" and self.schedule.ends_nest(node, self.loop) for node in nest.nodes
         )
 
-    def rows_of_nest(self, nest: Nest, order: list[int], first: int, end: int, jam: int) -> None:
-        """Write a nest for some of the rows, so many of them together."""
+    def part_of_nest(self, nest: Nest, order: list[int], count: int, part: tuple[int, int], jam: int) -> None:
+        """Write a nest for a part of its outermost loop, so many positions together; `count`: rows of the block."""
         self.local = set()
         self.variable = {axis: f"k{axis}" for axis in order}
-        self.set_row(0)
+        self.set_together(0)
         ending: dict[int, list[Node]] = {}  # by depth: reductions with a variable that lives around the deeper loops
         scattered: set[int] = set()
         for node in nest.nodes:
@@ -205,14 +225,15 @@ class NestWriter:
         self.add("{")
         for depth, axis in enumerate(order):
             for node in ending.get(depth, []):
-                for _ in self.rows_together(jam if depth else 1):
+                for _ in self.all_together(jam if depth else 1):
                     self.open_total(node)
             innermost = depth == len(order) - 1
             if innermost and plain:
                 self.pragma(ending, jam)
-            variable, start, stop, step = f"k{axis}", 0, self.axes.extent[axis], "++"
-            if axis == self.loop.axis:
-                variable, start, stop, step = "i", first, end, f" += {jam}" if jam > 1 else "++"
+            is_rows = axis == self.loop.axis
+            variable = "i" if is_rows else f"k{axis}"
+            start, stop = part if depth == 0 else (0, count if is_rows else self.axes.extent[axis])
+            step = f" += {jam}" if depth == 0 and jam > 1 else "++"
             self.add(f"for (long {variable} = {start}; {variable} < {stop}; {variable}{step}) {{")
             self.depth += 1
         for node in nest.nodes:
@@ -222,17 +243,17 @@ class NestWriter:
             self.add("}")
             for node in ending.get(depth, []):
                 over = self.reduction_axes(node)
-                for _ in self.rows_together(jam if depth else 1):
+                for _ in self.all_together(jam if depth else 1):
                     self.close_total(node, self.tail(order, over) == len(over))
         self.add("}")
         assert self.depth == outer
 
-    def rows_together(self, jam: int) -> Iterator[None]:
-        """Go through the rows that are computed together."""
+    def all_together(self, jam: int) -> Iterator[None]:
+        """Go through the positions of the outermost loop that are computed together."""
         for together in range(jam):
-            self.set_row(together)
+            self.set_together(together)
             yield
-        self.set_row(0)
+        self.set_together(0)
 
     def pragma(self, ending: dict[int, list[Node]], jam: int) -> None:
         """Let the compiler add up in any order, in just the variables of these reductions."""
@@ -241,7 +262,7 @@ class NestWriter:
             for node in nodes:
                 names = [
                     self.total(node)
-                    for _ in self.rows_together(jam if depth else 1)
+                    for _ in self.all_together(jam if depth else 1)
                     for _ in self.unrolled(self.axes.result(node))
                 ]
                 clauses.append(f"reduction({_CLAUSE[node.attributes[0]]} : {', '.join(names)})")
@@ -299,7 +320,7 @@ class NestWriter:
         if node.op == "reduce" and id(node) in scattered:
             self.scattered_statement(node, jam)
             return
-        for _ in self.rows_together(jam):
+        for _ in self.all_together(jam):
             if node.op == "reduce":
                 self.reduce_statement(node, id(node) in with_total)
             elif node.op == "put":
@@ -331,12 +352,12 @@ class NestWriter:
         how = node.attributes[0]
         result = self.axes.result(node)
         for _ in self.unrolled(result):
-            if self.loop.axis in result:
-                for _ in self.rows_together(jam):
+            if self.outer in result:
+                for _ in self.all_together(jam):
                     self.add(_combine(how, self.kept_element(node, result), self.parts(node)))
             else:
                 value = ""
-                for _ in self.rows_together(jam):
+                for _ in self.all_together(jam):
                     value = _both(how, value, self.parts(node)) if value else self.parts(node)
                 self.add(_combine(how, self.kept_element(node, result), value))
 
