@@ -1,6 +1,9 @@
 """The subjects of svi.py: one process each, which prints the time of one SVI step in milliseconds, several times.
 
-Usage: python _svi_subjects.py PACKAGE MODEL ROUNDS STEPS    PACKAGE: pyroxene, pyro, or torch (the VAE only)
+Usage: python _svi_subjects.py PACKAGE MODEL ROUNDS STEPS
+
+PACKAGE: pyroxene (eager), pyroxene-step and pyroxene-run (native: `svi.step` in a Python loop, one `svi.run`), pyro, or
+torch (the VAE only).
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ RUGGED_ROWS = 170
 BATCH, PIXELS, HIDDEN, LATENT = 256, 784, 400, 20
 
 
-def eight_schools(pyro, dist, infer, autoguide, optim) -> Callable[[], float]:
+def eight_schools(pyro, dist, infer, autoguide, optim):
     """Eight schools, non-centred, AutoNormal, Adam."""
     effect = torch.tensor([28.0, 8.0, -3.0, 7.0, -1.0, 1.0, 18.0, 12.0])
     error = torch.tensor([15.0, 10.0, 16.0, 11.0, 9.0, 11.0, 10.0, 18.0])
@@ -30,10 +33,10 @@ def eight_schools(pyro, dist, infer, autoguide, optim) -> Callable[[], float]:
             pyro.sample("y", dist.Normal(mu + tau * eta, error), obs=y)
 
     svi = infer.SVI(model, autoguide.AutoNormal(model), optim.Adam({"lr": 0.01}), infer.Trace_ELBO())
-    return lambda: svi.step(effect)
+    return svi, (effect,)
 
 
-def geography(pyro, dist, infer, autoguide, optim) -> Callable[[], float]:
+def geography(pyro, dist, infer, autoguide, optim):
     """The introduction's regression, on data of its size and kind, AutoNormal, Adam."""
     generator = torch.Generator().manual_seed(0)
     africa = (torch.arange(RUGGED_ROWS) < 49).float()
@@ -52,7 +55,7 @@ def geography(pyro, dist, infer, autoguide, optim) -> Callable[[], float]:
             return pyro.sample("obs", dist.Normal(mean, sigma), obs=log_gdp)
 
     svi = infer.SVI(model, autoguide.AutoNormal(model), optim.Adam({"lr": 0.02}), infer.Trace_ELBO())
-    return lambda: svi.step(africa, rugged, log_gdp)
+    return svi, (africa, rugged, log_gdp)
 
 
 def networks() -> tuple[nn.Module, nn.Module]:
@@ -68,7 +71,7 @@ def images() -> torch.Tensor:
     return (torch.rand(BATCH, PIXELS, generator=torch.Generator().manual_seed(1)) < 0.3).float()
 
 
-def vae(pyro, dist, infer, autoguide, optim) -> Callable[[], float]:
+def vae(pyro, dist, infer, autoguide, optim):
     """A variational autoencoder with Bernoulli pixels, Adam."""
     encoder, decoder = networks()
     batch = images()
@@ -86,7 +89,7 @@ def vae(pyro, dist, infer, autoguide, optim) -> Callable[[], float]:
             pyro.sample("z", dist.Normal(loc, log_scale.exp()).to_event(1))
 
     svi = infer.SVI(model, guide, optim.Adam({"lr": 1e-3}), infer.Trace_ELBO())
-    return lambda: svi.step(batch)
+    return svi, (batch,)
 
 
 def vae_in_plain_torch() -> Callable[[], float]:
@@ -112,6 +115,15 @@ def vae_in_plain_torch() -> Callable[[], float]:
     return step
 
 
+def time_runs(svi, arguments, rounds: int, steps: int) -> None:
+    """Print the time of a step in runs of many, after one that builds."""
+    svi.run(1000, *arguments, progress=False)
+    for _ in range(rounds):
+        began = time.perf_counter()
+        svi.run(steps, *arguments, progress=False)
+        print(f"{(time.perf_counter() - began) / steps * 1000:.6f}", flush=True)
+
+
 def main() -> None:
     """Time the subject named on the command line."""
     package, model, rounds, steps = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
@@ -119,11 +131,21 @@ def main() -> None:
     if package == "torch":
         step = vae_in_plain_torch()
     else:
+        package, _, native = package.partition("-")
         pyro = importlib.import_module(package)
         names = ("distributions", "infer", "infer.autoguide", "optim")
         modules = [importlib.import_module(f"{package}.{name}") for name in names]
         pyro.set_rng_seed(0)
-        step = {"eight_schools": eight_schools, "geography": geography, "vae": vae}[model](pyro, *modules)
+        if package == "pyroxene":
+            pyro.settings.set(svi_engine="auto" if native else "eager")
+        svi, arguments = {"eight_schools": eight_schools, "geography": geography, "vae": vae}[model](pyro, *modules)
+        if native == "run":
+            time_runs(svi, arguments, rounds, steps)
+            return
+
+        def step() -> float:
+            return svi.step(*arguments)
+
     for _ in range(max(steps // 4, 5)):
         step()
     for _ in range(rounds):

@@ -1,4 +1,4 @@
-"""Time one eager SVI step of pyroxene beside Pyro's, and a VAE's step beside the same step in plain PyTorch.
+"""Time one SVI step of pyroxene, eager and native, beside Pyro's, and a VAE's step beside plain PyTorch's.
 
 Usage: python benchmarks/svi.py [--pyro PYTHON] [--pairs N]
 
@@ -17,14 +17,23 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 STEPS = {"eight_schools": 300, "geography": 300, "vae": 30}
+NATIVE_STEPS = {"pyroxene-step": 3000, "pyroxene-run": 100_000}
+TARGETS = {"pyroxene-step": 50.0, "pyroxene-run": 5.0}
 
 
 def measure(python: str, package: str, model: str) -> float:
     """Return a subject's time of one step in milliseconds: the median of three rounds in one process."""
     environment = dict(os.environ, OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
-    if package == "pyroxene":
+    if package.startswith("pyroxene"):
         environment["PYTHONPATH"] = str(HERE.parent)
-    command = [python, str(HERE / "_svi_subjects.py"), package, model, "3", str(STEPS[model])]
+    command = [
+        python,
+        str(HERE / "_svi_subjects.py"),
+        package,
+        model,
+        "3",
+        str(NATIVE_STEPS.get(package, STEPS[model])),
+    ]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"{' '.join(command)} failed:\n{done.stderr}")
@@ -45,6 +54,20 @@ def compare(model: str, ours: tuple[str, str], theirs: tuple[str, str], pairs: i
     )
 
 
+def native(model: str, pairs: int) -> None:
+    """Measure native steps beside eager ones, in turns, and print medians in microseconds."""
+    for package, target in TARGETS.items():
+        times = [
+            (measure(sys.executable, package, model), measure(sys.executable, "pyroxene", model)) for _ in range(pairs)
+        ]
+        mine, eager = (statistics.median(column) * 1000 for column in zip(*times, strict=True))
+        verdict = "met" if mine <= target else "MISSED"
+        print(
+            f"{model:<14} {package:<14} {mine:8.2f} us   eager {eager:8.1f} us   target {target} us {verdict}",
+            flush=True,
+        )
+
+
 def main() -> None:
     """Run all comparisons."""
     command = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -52,6 +75,8 @@ def main() -> None:
     command.add_argument("--pairs", type=int, default=7, help="pairs of measurements (default 7)")
     options = command.parse_args()
     here = (sys.executable, "pyroxene")
+    for model in ("eight_schools", "geography"):
+        native(model, options.pairs)
     if options.pyro:
         for model in ("eight_schools", "geography"):
             compare(model, here, (options.pyro, "pyro"), options.pairs, 0.5)

@@ -40,6 +40,11 @@ def _not_negative(value: Any) -> None:
         raise ValueError(f"expected a number >= 0, got {value!r}")
 
 
+def _svi_engine(value: Any) -> None:
+    if value not in ("auto", "native", "eager"):
+        raise ValueError(f"expected 'auto', 'native' or 'eager', got {value!r}")
+
+
 _SWITCHES: dict[str, Switch] = {
     "validate_poutine": Switch("check names and traces as a program runs", __debug__, _boolean),
     "validate_infer": Switch("check shapes, values and that model and guide fit", __debug__, _boolean),
@@ -65,6 +70,12 @@ _SWITCHES: dict[str, Switch] = {
     ),
     "cholesky_relative_jitter": Switch(
         "jitter of safe_cholesky, in units of machine epsilon times the largest diagonal entry", 4.0, _not_negative
+    ),
+    "svi_engine": Switch(
+        "where SVI steps run: 'native' takes machine code where it can; 'auto' too, but for single steps whose random "
+        "numbers would not be torch's (gamma, beta, Dirichlet guides); 'eager' stays on PyTorch",
+        "auto",
+        _svi_engine,
     ),
     "native_cache_megabytes": Switch(
         "how much disk compiled models may take; the longest unused are removed beyond it", 500, _not_negative

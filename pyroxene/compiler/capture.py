@@ -9,7 +9,7 @@ import torch
 from pyroxene.compiler.graph import Graph, Node
 from pyroxene.compiler.noise import NoisyGraph, gather_noise
 from pyroxene.compiler.precision import WideFunctions
-from pyroxene.compiler.recorder import CURRENT, Recorder
+from pyroxene.compiler.recorder import CURRENT, Recorder, UnsupportedOperation
 
 __all__ = ["capture", "capture_noisy"]
 
@@ -38,7 +38,7 @@ def capture_noisy(function: Callable[..., torch.Tensor], arguments: Sequence[tor
     """Record a function that draws random numbers as a pure graph of its arguments and of the noise.
 
     Args:
-        function: pure, but for the numbers that it draws from torch's generator; called once, on copies of the arguments.
+        function: pure, but for numbers drawn from torch's generator; called once, on copies of the arguments.
         arguments: tensors; those of integers or booleans are recorded as such, and enter the graph as float64.
 
     Raises:
@@ -72,4 +72,8 @@ def _record(recorder: Recorder, function: Callable[..., torch.Tensor], arguments
     finally:
         CURRENT.reset(token)
     results = (result,) if isinstance(result, torch.Tensor) else tuple(result)
-    return [recorder.node(tensor) for tensor in results]
+    outputs = [recorder.node(tensor) for tensor in results]
+    elsewhere = next((tensor.device for tensor in recorder.b.data if tensor.device.type != "cpu"), None)
+    if elsewhere is not None:
+        raise UnsupportedOperation(f"a tensor is on the device {elsewhere}; machine code runs on the CPU")
+    return outputs

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from pyroxene.compiler.gamma import gamma_sample, gamma_slope
 from pyroxene.compiler.graph import Graph, Node, ordered
 
 __all__ = ["apply", "evaluate"]
@@ -92,6 +93,8 @@ _POINTWISE: dict[str, Callable[..., Tensor]] = {
     "imul": torch.mul,
     "idiv": lambda a, b: torch.div(a, b, rounding_mode="floor"),
     "imod": torch.remainder,
+    "gamma_sample": gamma_sample,
+    "gamma_slope": lambda alpha, x, _: gamma_slope(alpha, x),
     "not": torch.logical_not,
     "isnan": torch.isnan,
     "where": torch.where,

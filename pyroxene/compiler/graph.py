@@ -69,6 +69,8 @@ def _table() -> dict[str, PointwiseKind]:
         table[name] = PointwiseKind(2, "bb", "b")
     for name in "iadd isub imul idiv imod".split():
         table[name] = PointwiseKind(2, "ii", "i")
+    table["gamma_sample"] = PointwiseKind(2, "ff", "f")
+    table["gamma_slope"] = PointwiseKind(3, "fff", "f")
     table["not"] = PointwiseKind(1, "b", "b")
     table["isnan"] = PointwiseKind(1, "f", "b")
     table["where"] = PointwiseKind(3, "b..", ".")
@@ -80,7 +82,11 @@ def _table() -> dict[str, PointwiseKind]:
 
 
 POINTWISE = _table()
-"""Every pointwise operation. `polygamma` has one attribute, its order."""
+"""Every pointwise operation. `polygamma` has one attribute, its order.
+
+`gamma_sample(alpha, key)` is a gamma variate, `gamma_slope(alpha, x, digamma(alpha + 1))` its derivative by alpha; see
+`gamma.py`.
+"""
 
 LEAVES = frozenset({"input", "literal", "data"})
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from pyroxene.compiler.builder import Builder
+from pyroxene.compiler.gamma import gamma_sample, gamma_slope
 from pyroxene.compiler.graph import Graph, Node
 from pyroxene.compiler.precision import WideFunctions, WideOperations
 from pyroxene.compiler.strides import broadcast, contiguous
@@ -24,7 +25,8 @@ class Draw:
     """Independent standard numbers that one random operation takes; final.
 
     Attributes:
-        kind: "normal", of mean 0 and standard deviation 1, or "uniform", on [0, 1).
+        kind: "normal", of mean 0 and standard deviation 1; "uniform", on [0, 1); "wide", a uniform in steps of 2^-53
+            whatever the program's precision; or "key", the same, from which an operation makes what it needs.
         shape: how many.
         start: where they begin in the flat vector of all noise.
     """
@@ -66,12 +68,14 @@ class RandomCall:
         shape: of the numbers and of the result.
         transform: from the numbers to the result.
         target: the tensor that is filled in place, if any.
+        alpha: shapes of gamma variates, of which the numbers are the keys; they have no transform in PyTorch's terms.
     """
 
     kind: str
     shape: tuple[int, ...]
     transform: Callable[[torch.Tensor], torch.Tensor]
     target: torch.Tensor | None = None
+    alpha: torch.Tensor | None = None
 
 
 def is_random(func: Any) -> bool:
@@ -104,8 +108,8 @@ def _cauchy(median: float = 0.0, scale: float = 1.0) -> Callable[[torch.Tensor],
 _IN_PLACE: dict[str, tuple[str, Callable[..., Callable[[torch.Tensor], torch.Tensor]]]] = {
     "normal_": ("normal", _normal),
     "uniform_": ("uniform", _uniform),
-    "exponential_": ("uniform", _exponential),
-    "cauchy_": ("uniform", _cauchy),
+    "exponential_": ("wide", _exponential),
+    "cauchy_": ("wide", _cauchy),
 }
 _FACTORIES = {"randn": "normal", "rand": "uniform"}
 _LIKE = {"randn_like": "normal", "rand_like": "uniform"}
@@ -130,6 +134,9 @@ def random_call(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Rando
         return RandomCall(_FACTORIES[name], tuple(args[0]), _as_it_is)
     if name in _LIKE:
         return RandomCall(_LIKE[name], tuple(args[0].shape), _as_it_is)
+    if name == "_standard_gamma":
+        alpha = args[0]
+        return RandomCall("key", tuple(alpha.shape), lambda key: gamma_sample(alpha, key), alpha=alpha)
     if name == "normal":
         mean, std, *size = args
         shapes = [tuple(value.shape) for value in (mean, std) if isinstance(value, torch.Tensor)]
@@ -138,7 +145,7 @@ def random_call(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Rando
     raise CaptureError(
         f"torch's {name} draws random numbers that have no native form",
         source=user_source(3),
-        expected=f"one of {', '.join(sorted([*_IN_PLACE, *_FACTORIES, *_LIKE, 'normal']))}",
+        expected=f"one of {', '.join(sorted([*_IN_PLACE, *_FACTORIES, *_LIKE, 'normal', '_standard_gamma']))}",
         hint="the program runs on eager PyTorch; where a distribution is free, normals and what they make are native",
     )
 
@@ -163,7 +170,7 @@ def gather_noise(graph: Graph, draws: Sequence[Draw]) -> NoisyGraph:
 
 
 class _Feeder(WideOperations):
-    """Answers random operations from a flat vector, in float64."""
+    """Answers random operations from a flat vector, in float64; the derivative of gamma variates is our own, too."""
 
     def __init__(self, noise: torch.Tensor) -> None:
         super().__init__()
@@ -171,6 +178,8 @@ class _Feeder(WideOperations):
         self.used = 0
 
     def handle(self, func: Any, args: Any, kwargs: Any, given: list[torch.Tensor]) -> Any:
+        if func is _aten._standard_gamma_grad.default:
+            return gamma_slope(*args)
         if not is_random(func):
             return func(*args, **kwargs)
         call = random_call(func, args, kwargs)

@@ -14,7 +14,7 @@ from pyroxene.compiler.noise import Draw, is_random, random_call
 from pyroxene.compiler.precision import WideOperations, map_tensors, tensors_of
 from pyroxene.errors import CaptureError, Source, user_source
 
-__all__ = ["CURRENT", "Recorder", "Scope", "UnsupportedOperation"]
+__all__ = ["CURRENT", "Recorder", "Scope", "UnsupportedOperation", "draws_so_far"]
 
 LIMIT = 20_000
 """Beyond so many operations an unrolled program is refused: building it would take too long."""
@@ -35,6 +35,12 @@ _aten = torch.ops.aten
 
 CURRENT: ContextVar[Recorder | None] = ContextVar("pyroxene_recorder", default=None)
 """The recorder at work, for operations that are recorded as one, such as `scan`."""
+
+
+def draws_so_far() -> int:
+    """Return how many random operations the recording at work has come to; 0 where there is none."""
+    recorder = CURRENT.get()
+    return len(recorder.draws) if recorder is not None and recorder.draws is not None else 0
 
 
 class UnsupportedOperation(CaptureError):
@@ -88,7 +94,7 @@ class Recorder(WideOperations):
 
     Attributes:
         scope: of the function, or loop body, that is being recorded.
-        draws: the random operations so far, each with the input that stands for its numbers; None where they are refused.
+        draws: random operations so far, each with the input that stands for its numbers; None where refused.
 
     Args:
         random: whether random operations are recorded as functions of noise.
@@ -232,6 +238,10 @@ class Recorder(WideOperations):
         node = Node("input", (), (-1 - len(self.draws),), call.shape, "f", self.b.note, self.source)
         self.draws.append((draw, node))
         self.track(numbers, node)
+        if call.alpha is not None:
+            sample = call.transform(numbers.detach()).contiguous()
+            self.track(sample, self.b("gamma_sample", self.node(call.alpha), node))
+            return sample
         with self:
             value = call.transform(numbers)
             return value.clone() if call.target is None else call.target.copy_(value)
@@ -254,6 +264,11 @@ class Recorder(WideOperations):
         self._forbid(func, name)
         if name in _RESHAPES:
             return func(*args, **kwargs)
+        if name == "detach":
+            node = self.b.stop(self.node(args[0]))
+            stopped = args[0].contiguous().clone()
+            self.track(stopped, node)
+            return stopped
         if schema.is_mutable:
             return self._write(func, name, args, kwargs)
         if _is_view(schema):

@@ -13,10 +13,12 @@ import torch
 from pyroxene._typing import Model
 from pyroxene.errors import UsageError
 from pyroxene.infer.elbo.base import ELBO
+from pyroxene.infer.native_svi.engine import EagerStep
+from pyroxene.infer.native_svi.stepping import Run, Stepper
 from pyroxene.infer.util import torch_backward, torch_item, zero_grads
 from pyroxene.params import get_param_store
 from pyroxene.poutine import trace
-from pyroxene.poutine.runtime import share_subsamples
+from pyroxene.poutine.runtime import share_subsamples, shared_subsamples
 from pyroxene.poutine.trace_struct import Trace
 
 __all__ = ["SVI", "SVIResult"]
@@ -30,11 +32,15 @@ class SVIResult:
         losses: one estimate a step, in nats, shape (num_steps,); fewer where the run was interrupted.
         params: constrained values of the parameters that were optimised, by name, detached copies.
         interrupted: whether the run was stopped from the keyboard.
+        engine: "native" where the steps after the first ran as machine code, else "eager".
+        reason: why they were eager.
     """
 
     losses: torch.Tensor
     params: dict[str, torch.Tensor]
     interrupted: bool = False
+    engine: str = "eager"
+    reason: str = ""
 
 
 class SVI:
@@ -97,6 +103,14 @@ class SVI:
             raise UsageError("SVI takes a loss", expected="an ELBO or a callable", got=loss, hint="Trace_ELBO()")
         if loss_and_grads is not None:
             self.loss_and_grads = loss_and_grads
+        self._stepper: Stepper | None = None
+
+    def _native(self) -> Stepper:
+        """Return the native side, made anew where a part of this object was replaced."""
+        parts = (self.model, self.guide, self.optim, self.loss_and_grads)
+        if self._stepper is None or any(a is not b for a, b in zip(self._stepper.parts, parts)):
+            self._stepper = Stepper(*parts)
+        return self._stepper
 
     def _differentiate(self, *args: Any, **kwargs: Any) -> Any:
         loss = self.loss(*args, **kwargs)
@@ -123,21 +137,35 @@ class SVI:
         Returns:
             the loss before the step, a Python float, in nats.
         """
-        loss, _ = self._step(args, kwargs)
+        native = self._native()
+        loss: Any = native.step(args, kwargs)
+        if loss is None:
+            loss, seen = self._step(args, kwargs)
+            native.saw(args, kwargs, seen)
+        elif loss != loss:
+            self._explain_nan(args, kwargs)
         return loss
 
-    def _step(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, list[str]]:
-        """Take one gradient step; return the loss and the names of the parameters that were stepped."""
+    def _step(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, EagerStep]:
+        """Take one gradient step on eager PyTorch; return the loss and what was seen."""
         with share_subsamples(), trace(param_only=True) as captured:
             try:
                 loss = self.loss_and_grads(self.model, self.guide, *args, **kwargs)
             except BaseException:  # even an interrupt must not leave some particles' gradients to the next step
-                zero_grads(_leaves(captured.trace))
+                zero_grads(_leaves(captured.trace).values())
                 raise
-        params = _leaves(captured.trace)
+            drawn = dict(shared_subsamples() or {})
+        names = _leaves(captured.trace)
+        params = list({id(leaf): leaf for leaf in names.values()}.values())
         self.optim(params)
         zero_grads(params)
-        return _numbers(loss), list(captured.trace.nodes)
+        return _numbers(loss), EagerStep(names, [leaf for leaf in params if leaf.grad is not None], drawn)
+
+    def _explain_nan(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Let eager PyTorch warn of a loss that is NaN, naming the site; draws no numbers that a later step would."""
+        state = torch.get_rng_state()
+        self.evaluate_loss(*args, **kwargs)
+        torch.set_rng_state(state)
 
     def run(self, num_steps: int, *args: Any, progress: bool = True, **kwargs: Any) -> SVIResult:
         """Take many gradient steps; an interrupt from the keyboard ends the run with what it has.
@@ -158,43 +186,77 @@ class SVI:
                 got=num_steps,
                 hint="svi.run(1000, *the_models_arguments)",
             )
-        losses: list[float] = []
+        losses: list[Any] = []
         names: dict[str, None] = {}
         interrupted = False
-        bar = _progress_bar(num_steps) if progress else None
-        smoothed: float | None = None
+        native = self._native()
+        run = native.for_run(num_steps, args, kwargs)
+        bar = _Bar(num_steps) if progress else None
         try:
-            for done in range(1, num_steps + 1):
-                loss, stepped = self._step(args, kwargs)
+            for done in range(1, num_steps + 1) if run is None else ():
+                loss, seen = self._step(args, kwargs)
                 losses.append(loss)
-                names.update(dict.fromkeys(stepped))
+                names.update(dict.fromkeys(seen.names))
                 if bar is not None:
-                    shown = loss[0] if isinstance(loss, tuple) else loss
-                    smoothed = shown if smoothed is None else 0.97 * smoothed + 0.03 * shown
-                    if done % 20 == 0 or done == num_steps:
-                        bar.set_postfix_str(f"loss {smoothed:.4g}", refresh=False)
-                    bar.update()
+                    bar.advance(1, loss[0] if isinstance(loss, tuple) else loss)
+                if done == 1:
+                    run = native.for_run(num_steps - 1, args, kwargs, seen)
+                    if run is not None:
+                        break
+            if run is not None:
+                names.update(dict.fromkeys(run.names))
+                run(_ignore if bar is None else bar.advance)
         except KeyboardInterrupt:
             interrupted = True
         finally:
             if bar is not None:
                 bar.close()
+        if run is not None:
+            losses.extend(run.losses)
+            if losses and losses[-1] != losses[-1]:
+                self._explain_nan(args, kwargs)
         store = get_param_store()
         params = {name: store[name].detach().clone() for name in names if name in store}
-        return SVIResult(torch.tensor(losses, dtype=torch.float64), params, interrupted)
+        return SVIResult(torch.tensor(losses, dtype=torch.float64), params, interrupted, *self._engine(run))
+
+    def _engine(self, run: Run | None) -> tuple[str, str]:
+        return ("eager", self._native().reason) if run is None else ("native", "")
 
 
-def _leaves(run: Trace) -> list[torch.Tensor]:
-    """Return the unconstrained leaves of a run's parameters, each once."""
-    leaves = [site["value"].unconstrained() for site in run.nodes.values()]
-    return list({id(leaf): leaf for leaf in leaves}.values())
+def _leaves(run: Trace) -> dict[str, torch.Tensor]:
+    """Return the unconstrained leaves of a run's parameters by name."""
+    return {name: site["value"].unconstrained() for name, site in run.nodes.items()}
 
 
-def _progress_bar(total: int) -> Any:
-    from tqdm.auto import tqdm
+def _ignore(steps: int, loss: float) -> None:
+    """Show nothing."""
 
-    quiet = not sys.stderr.isatty()  # a log file gets a line now and then
-    return tqdm(total=total, desc="SVI", unit="step", dynamic_ncols=True, mininterval=10.0 if quiet else 0.1)
+
+class _Bar:
+    """A progress bar with the smoothed loss."""
+
+    def __init__(self, total: int) -> None:
+        from tqdm.auto import tqdm
+
+        quiet = not sys.stderr.isatty()  # a log file gets a line now and then
+        every = 10.0 if quiet else 0.1
+        self._bar = tqdm(total=total, desc="SVI", unit="step", dynamic_ncols=True, mininterval=every)
+        self._smoothed: float | None = None
+        self._shown = 0
+
+    def advance(self, steps: int, loss: float) -> None:
+        """Count steps whose mean loss is given."""
+        before = self._smoothed
+        keep = 0.97**steps
+        self._smoothed = loss if before is None else keep * before + (1.0 - keep) * loss
+        self._shown += steps
+        if steps > 1 or self._shown % 20 == 0 or self._shown == self._bar.total:
+            self._bar.set_postfix_str(f"loss {self._smoothed:.4g}", refresh=False)
+        self._bar.update(steps)
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+        self._bar.close()
 
 
 def _numbers(loss: Any) -> Any:

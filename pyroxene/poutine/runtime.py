@@ -167,15 +167,17 @@ class share_subsamples:
     Args:
         isolated: whether indices drawn outside, and those drawn inside, stay on their side: for runs that only look at
             a model's structure.
+        given: indices that are there already, by plate name with the plate's size; isolates as well.
     """
 
-    def __init__(self, isolated: bool = False) -> None:
-        self._isolated = isolated
+    def __init__(self, isolated: bool = False, given: dict[str, tuple[int, torch.Tensor]] | None = None) -> None:
+        self._isolated = isolated or given is not None
+        self._given = given
 
     def __enter__(self) -> share_subsamples:
         self._token: Token[dict[str, tuple[int, torch.Tensor]] | None] | None = None
         if self._isolated or _SUBSAMPLES.get() is None:
-            self._token = _SUBSAMPLES.set({})
+            self._token = _SUBSAMPLES.set({} if self._given is None else self._given)
         return self
 
     def __exit__(self, *exc: object) -> None:

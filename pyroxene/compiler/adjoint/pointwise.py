@@ -52,6 +52,11 @@ def _one_minus_square(b: Builder, x: Node) -> Node:
     return b("sub", 1.0, b("square", x))
 
 
+def _gamma_sample(b: Builder, g: Node, y: Node) -> tuple[Node | None, ...]:
+    alpha = y.inputs[0]
+    return b("mul", g, b("gamma_slope", alpha, y, b("digamma", b("add", alpha, 1.0)))), None
+
+
 def _add(b: Builder, g: Node, y: Node) -> tuple[Node | None, ...]:
     return g, g
 
@@ -191,6 +196,7 @@ POINTWISE_ADJOINTS: dict[str, Adjoint] = {
     "hypot": _hypot,
     "remainder": _remainder,
     "fmod": _remainder,
+    "gamma_sample": _gamma_sample,
     **dict.fromkeys(("sign", "floor", "ceil", "round", "trunc", "as_float"), _none),
 }
 """By operation. Where a function has no derivative (max at a tie, abs at 0) the value is PyTorch's."""
