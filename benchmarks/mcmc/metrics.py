@@ -36,14 +36,15 @@ from pyroxene.infer.mcmc.target import Target, model_target
 __all__: list[str] = []
 
 VARIANTS: dict[str, dict[str, Any]] = {
+    "auto": {"metric": "auto"},
     "diagonal": {"metric": "diagonal"},
     "fisher": {"metric": "fisher"},
     "low_rank": {"metric": "low_rank"},
     "dense": {"metric": "dense"},
     "diagonal_stan": {"metric": "diagonal", "warmup": "stan"},
-    "low_rank_90": {"metric": "low_rank", "target_accept_prob": 0.9},
+    "auto_90": {"metric": "auto", "target_accept_prob": 0.9},
 }
-DEFAULT_VARIANTS = "diagonal,fisher,low_rank,dense"
+DEFAULT_VARIANTS = "diagonal,fisher,low_rank,dense,auto"
 TOO_LONG = {"logistic_large"}
 """A thousand times the cost of the others: left out unless it is named."""
 
@@ -75,7 +76,7 @@ def worst_z(known: Known, draws: dict[str, torch.Tensor]) -> float:
         for values, expected in ((flat - mean, torch.zeros_like(mean)), ((flat - mean) ** 2, variance)):
             error = values.flatten(0, 1).std(0) / ess_mean(values).sqrt()
             gap = (values.mean((0, 1)) - expected).abs() / error
-            worst = max(worst, *gap[expected.isfinite()].nan_to_num(math.inf).tolist())
+            worst = max([worst, *gap[expected.isfinite()].nan_to_num(math.inf).tolist()])
     return worst
 
 
@@ -146,7 +147,7 @@ def print_table(path: str, metrics: list[str]) -> None:
     print(
         "effective draws (least parameter) per 1000 gradients, warm-up counted | per second in thousands | failed runs"
     )
-    print(f"{'':<30}{'dim':>5}  " + "".join(f"{metric:>26}" for metric in metrics))
+    print(f"{'':<30}{'dim':>5}  " + "".join(f"{metric:>24}" for metric in metrics))
     ratios: dict[str, list[tuple[float, float]]] = defaultdict(list)
     failures: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     for name, row in table.items():
@@ -161,7 +162,7 @@ def print_table(path: str, metrics: list[str]) -> None:
             failures[metric][1] += len(runs)
             cells.append(f"{per_gradient:11.2f} {per_second:9.2f} {len(runs) - len(good)}/{len(runs)} ")
         dim = next(iter(row.values()))[0]["dim"]
-        print(f"{name:<30}{dim:>5}  " + "".join(f"{cell:>26}" for cell in cells))
+        print(f"{name:<30}{dim:>5}  " + "".join(f"{cell:>24}" for cell in cells))
         if all(math.isfinite(value) for pair in means.values() for value in pair):
             for metric in metrics:
                 ratios[metric].append(tuple(mine / his for mine, his in zip(means[metric], means[metrics[0]])))

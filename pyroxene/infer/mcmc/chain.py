@@ -25,6 +25,9 @@ Run = Callable[[Sampler, Recording, numpy.ndarray], int]
 Program = Generator[Recording, None, None]
 """The recordings that have to be filled one after the other; the chain adapts in between."""
 
+_FEWEST_DIGITS = 1e-13
+"""Relative to a coordinate: of its 16 digits a step must move the last three, or the coordinate stands still."""
+
 _TREE_DEPTH = STATISTICS.index("tree_depth")
 
 
@@ -189,11 +192,17 @@ class Chain:
         """What went wrong, or None: "impossible_start", "step_size_collapsed", "all_diverged"."""
         if self.outcome == Outcome.IMPOSSIBLE:
             return "impossible_start"
-        if not self.sampler.step_size > COLLAPSED_STEP:
+        if not self.sampler.step_size > COLLAPSED_STEP or self._stands_still():
             return "step_size_collapsed"
         if self.draws is not None and len(self.draws.positions) and bool(self.draws.stats["diverging"].all()):
             return "all_diverged"
         return None
+
+    def _stands_still(self) -> bool:
+        """Say whether a step is too short for the digits of every coordinate: the metric can collapse as well."""
+        position, _ = self.sampler.draw
+        reach = self.sampler.step_size * self.values.row_norms()
+        return bool((reach < _FEWEST_DIGITS * numpy.abs(position)).all())
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the chain's next draws depend on, as plain values and tensors."""

@@ -98,7 +98,7 @@ def test_a_funnel_diverges_and_says_where():
 
 
 @pytest.mark.parametrize("options", [
-    SamplerOptions(algorithm="hmc", trajectory_length=1.5), SamplerOptions(algorithm="hmc", num_steps=4),
+    SamplerOptions(algorithm="hmc", trajectory_length=1.5), SamplerOptions(algorithm="hmc", num_steps=2),
     SamplerOptions(use_multinomial=False),
 ])  # fmt: skip
 def test_other_algorithms_draw_it_too(options):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pyroxene.infer.mcmc.metrics.arrowhead import ArrowheadMetric
+from pyroxene.infer.mcmc.metrics.auto import AutoMetric
 from pyroxene.infer.mcmc.metrics.base import DENSE, DIAGONAL, LOW_RANK, Metric, MetricValues
 from pyroxene.infer.mcmc.metrics.block import BlockMetric
 from pyroxene.infer.mcmc.metrics.dense import DenseMetric
@@ -16,6 +17,7 @@ __all__ = [
     "DIAGONAL",
     "LOW_RANK",
     "ArrowheadMetric",
+    "AutoMetric",
     "BlockMetric",
     "DenseMetric",
     "DiagonalMetric",

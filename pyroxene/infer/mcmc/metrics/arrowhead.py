@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy
 
-from pyroxene.infer.mcmc.metrics.base import Metric, MetricValues
-from pyroxene.infer.mcmc.metrics.dense import dense_values, regularised_covariance
-from pyroxene.infer.mcmc.metrics.diagonal import regularised_variance
+from pyroxene.infer.mcmc.metrics.base import DIAGONAL, Metric, MetricValues
+from pyroxene.infer.mcmc.metrics.dense import dense_values
+from pyroxene.infer.mcmc.metrics.fisher import fisher_covariance, fisher_scale
 
 __all__ = ["ArrowheadMetric"]
 
@@ -15,7 +15,8 @@ class ArrowheadMetric(Metric):
     """Mass matrix (not its inverse) = an arrowhead: dense in its first rows and columns, diagonal below; final.
 
     Given the head, the other coordinates are independent in the estimate: their inverse covariance has no entries off
-    its diagonal, as in a hierarchy whose hyperparameters come first.
+    its diagonal, as in a hierarchy whose hyperparameters come first. The head's covariances, and the variances, are
+    those of the dense estimate.
 
     Args:
         head_size: how many of the first coordinates are the head.
@@ -29,17 +30,12 @@ class ArrowheadMetric(Metric):
 
     def update(self, draws: numpy.ndarray, gradients: numpy.ndarray) -> MetricValues:
         head = min(self.head_size, draws.shape[1])
-        centered = draws - draws.mean(axis=0)
-        covariance = numpy.diag(variance := regularised_variance(draws))
-        if head:
-            covariance[:head, :head] = inner = regularised_covariance(draws[:, :head])
-            shrink = len(draws) / (len(draws) + 5.0) / (len(draws) - 1)
-            cross = centered[:, :head].T @ centered[:, head:] * shrink
-            slopes = numpy.linalg.solve(inner, cross)
-            left = numpy.maximum(variance[head:] - (cross * slopes).sum(axis=0), 1e-10 * variance[head:])
-            covariance[:head, head:], covariance[head:, :head] = cross, cross.T
-            covariance[head:, head:] = slopes.T @ cross + numpy.diag(left)
+        if head == 0:
+            return MetricValues(DIAGONAL, fisher_scale(draws, gradients))
+        full = fisher_covariance(draws, gradients)
+        variance, inner, cross = numpy.diag(full), full[:head, :head], full[:head, head:]
+        slopes = numpy.linalg.solve(inner, cross)
+        left = numpy.maximum(variance[head:] - (cross * slopes).sum(axis=0), 1e-10 * variance[head:])
+        covariance = full.copy()
+        covariance[head:, head:] = slopes.T @ cross + numpy.diag(left)
         return dense_values(covariance, variance)
-
-    def smallest_window(self, dim: int) -> int:
-        return max(10, 2 * self.head_size)

@@ -61,6 +61,17 @@ class MetricValues:
         factor = numpy.stack([self.to_position(row) for row in numpy.eye(len(self.scale))], axis=1)
         return factor @ factor.T
 
+    def row_norms(self) -> numpy.ndarray:
+        """Return the norms of F's rows, shape (dim,): how far a momentum of length one moves each coordinate."""
+        if self.kind == DENSE:
+            assert self.matrix is not None
+            return numpy.sqrt(numpy.einsum("ij,ij->i", self.matrix, self.matrix))
+        stretched = numpy.ones(len(self.scale))
+        if self.kind == LOW_RANK:
+            assert self.matrix is not None and self.shrink is not None
+            stretched += numpy.einsum("ki,ki,k->i", self.matrix, self.matrix, (2.0 + self.shrink) * self.shrink)
+        return self.scale * numpy.sqrt(numpy.maximum(stretched, 0.0))
+
     def state_dict(self) -> dict[str, Any]:
         """Return the kind, and the arrays as tensors."""
         arrays = {name: getattr(self, name) for name in ("scale", "matrix", "shrink")}

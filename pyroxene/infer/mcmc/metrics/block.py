@@ -8,14 +8,14 @@ import numpy
 
 from pyroxene.errors import UsageError
 from pyroxene.infer.mcmc.metrics.base import Metric, MetricValues
-from pyroxene.infer.mcmc.metrics.dense import dense_values, regularised_covariance
-from pyroxene.infer.mcmc.metrics.diagonal import regularised_variance
+from pyroxene.infer.mcmc.metrics.dense import dense_values
+from pyroxene.infer.mcmc.metrics.fisher import fisher_covariance, fisher_scale
 
 __all__ = ["BlockMetric"]
 
 
 class BlockMetric(Metric):
-    """Inverse mass = regularised covariance within each block, variances elsewhere, no covariance between; final.
+    """Inverse mass = dense within each block, diagonal elsewhere, nothing between, of least Fisher divergence; final.
 
     Args:
         blocks: for each block the indices of its coordinates in the flat position.
@@ -39,11 +39,8 @@ class BlockMetric(Metric):
         return True, 0
 
     def update(self, draws: numpy.ndarray, gradients: numpy.ndarray) -> MetricValues:
-        variance = regularised_variance(draws)
+        variance = fisher_scale(draws, gradients) ** 2
         covariance = numpy.diag(variance)
         for block in self.blocks:
-            covariance[numpy.ix_(block, block)] = regularised_covariance(draws[:, block])
+            covariance[numpy.ix_(block, block)] = fisher_covariance(draws[:, block], gradients[:, block])
         return dense_values(covariance, variance)
-
-    def smallest_window(self, dim: int) -> int:
-        return max([10, *map(len, self.blocks)])

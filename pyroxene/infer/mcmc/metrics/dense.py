@@ -1,31 +1,13 @@
-"""The dense metric: a covariance shrunk towards a scaled identity, and its Cholesky factor."""
+"""The dense metric: a matrix of least Fisher divergence, and its Cholesky factor."""
 
 from __future__ import annotations
 
 import numpy
 
 from pyroxene.infer.mcmc.metrics.base import DENSE, Metric, MetricValues
-from pyroxene.infer.mcmc.metrics.diagonal import regularised_variance
+from pyroxene.infer.mcmc.metrics.fisher import fisher_covariance
 
-__all__ = ["DenseMetric", "dense_values", "regularised_covariance"]
-
-
-def regularised_covariance(draws: numpy.ndarray) -> numpy.ndarray:
-    """Return the covariance of draws, drawn towards 1e-3 times the identity with the weight of five draws.
-
-    Args:
-        draws: shape (num_draws, dim).
-
-    Returns:
-        Shape (dim, dim), positive definite for finite draws.
-
-    Source: Stan Reference Manual, "HMC algorithm parameters", regularised warm-up estimates.
-    """
-    count = len(draws)
-    centered = draws - draws.mean(axis=0)
-    covariance = centered.T @ centered / (count - 1) * (count / (count + 5.0))
-    covariance[numpy.diag_indices_from(covariance)] += 1e-3 * (5.0 / (count + 5.0))
-    return covariance
+__all__ = ["DenseMetric", "dense_values"]
 
 
 def dense_values(covariance: numpy.ndarray, otherwise: numpy.ndarray) -> MetricValues:
@@ -43,13 +25,16 @@ def dense_values(covariance: numpy.ndarray, otherwise: numpy.ndarray) -> MetricV
 
 
 class DenseMetric(Metric):
-    """Inverse mass = regularised covariance; final."""
+    """Inverse mass = the dense matrix of least Fisher divergence; final.
+
+    Against the regularised covariance of the draws, over 4 x (1000 + 1000) draws with warm-up counted, effective draws
+    per gradient rose from 14 to 103 per thousand on an independent normal in 100 dimensions, from 43 to 134 on an AR(1)
+    normal in 50, from 137 to 202 on a logistic regression in 20: a covariance needs ten draws a dimension.
+    """
 
     def room(self, dim: int) -> tuple[bool, int]:
         return True, 0
 
     def update(self, draws: numpy.ndarray, gradients: numpy.ndarray) -> MetricValues:
-        return dense_values(regularised_covariance(draws), regularised_variance(draws))
-
-    def smallest_window(self, dim: int) -> int:
-        return max(10, dim)
+        covariance = fisher_covariance(draws, gradients)
+        return dense_values(covariance, numpy.diag(covariance))

@@ -7,6 +7,7 @@ from typing import Any
 
 from pyroxene.errors import UsageError
 from pyroxene.infer.mcmc.metrics.arrowhead import ArrowheadMetric
+from pyroxene.infer.mcmc.metrics.auto import AutoMetric
 from pyroxene.infer.mcmc.metrics.base import Metric
 from pyroxene.infer.mcmc.metrics.block import BlockMetric
 from pyroxene.infer.mcmc.metrics.dense import DenseMetric
@@ -17,7 +18,7 @@ from pyroxene.infer.mcmc.metrics.low_rank import LowRankMetric
 __all__ = ["make_metric"]
 
 _NAMED: dict[str, Callable[[], Metric]] = {
-    "auto": LowRankMetric,
+    "auto": AutoMetric,
     "diagonal": DiagonalMetric,
     "fisher": FisherMetric,
     "low_rank": LowRankMetric,
