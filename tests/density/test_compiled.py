@@ -97,7 +97,9 @@ def test_without_a_compiler_everything_works(monkeypatch, tmp_path):
         density.compiled("native")
 
 
-@pytest.mark.skipif(importlib.util.find_spec("ziglang") is None, reason="ziglang, of the extra `fast`, is not installed")
+@pytest.mark.skipif(
+    importlib.util.find_spec("ziglang") is None, reason="ziglang, of the extra `fast`, is not installed"
+)
 def test_without_a_compiler_on_the_path_ziglang_serves(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CC", raising=False)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import types
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy
 import torch
 
 __all__ = ["Guards"]
@@ -15,6 +17,7 @@ _PLAIN = (int, float, complex, str, bytes, bool, type(None))
 _OPAQUE = (types.ModuleType, type, types.BuiltinFunctionType, torch.Tensor, *_PLAIN)
 _MOST_OBJECTS = 200
 _MOST_VALUES = 300  # to look at all of them takes 30 us
+_SAMPLED = 64  # elements of a numpy array that are compared
 _OWN = ("pyroxene", "torch", "numpy")
 
 _ABSENT = object()
@@ -26,6 +29,9 @@ def _mark(value: Any) -> Any:
         return (id(value), value._version)
     if type(value) in _PLAIN:
         return (type(value), value)
+    if isinstance(value, numpy.ndarray) and value.dtype != object:
+        sample = value.reshape(-1)[:: max(value.size // _SAMPLED, 1)]
+        return (id(value), value.shape, sample.tobytes())
     return id(value)
 
 
@@ -51,8 +57,11 @@ class Guards:
     def __init__(self, *functions: Callable[..., Any]) -> None:
         self._found: list[tuple[Callable[[], Any], Any, Any]] = []
         self._seen: set[int] = set()
+        self._waiting: deque[Any] = deque()
         for function in functions:
             self._follow(function)
+        while self._waiting:  # what is near comes first: beyond some number of objects the rest is not looked at
+            self._expand(self._waiting.popleft())
 
     def hold(self) -> bool:
         """Say whether all that was remembered is as it was."""
@@ -64,9 +73,13 @@ class Guards:
         self._follow(value)
 
     def _follow(self, value: Any) -> None:
-        if isinstance(value, _OPAQUE) or id(value) in self._seen or len(self._seen) >= _MOST_OBJECTS:
+        if isinstance(value, (*_OPAQUE, numpy.ndarray)) or id(value) in self._seen:
             return
-        self._seen.add(id(value))
+        if len(self._seen) < _MOST_OBJECTS:
+            self._seen.add(id(value))
+            self._waiting.append(value)
+
+    def _expand(self, value: Any) -> None:
         if isinstance(value, types.MethodType):
             self._follow(value.__func__)
             self._follow(value.__self__)
@@ -110,7 +123,7 @@ class Guards:
     def _remember_leaf(self, read: Callable[[], Any]) -> None:
         """Remember a number, a string or a tensor; follow other objects, which come and go without meaning much."""
         value = read()
-        if not isinstance(value, torch.Tensor) and type(value) not in _PLAIN:
+        if not isinstance(value, (torch.Tensor, numpy.ndarray)) and type(value) not in _PLAIN:
             self._follow(value)
         elif len(self._found) < _MOST_VALUES:
             self._found.append((read, _mark(value), value))

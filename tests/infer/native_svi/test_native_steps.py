@@ -475,3 +475,20 @@ def test_two_svis_may_take_turns():
         return [svi.step(Y) for _ in range(8) for svi in (first, second)]
 
     assert_close(*both(program))
+
+
+def test_a_numpy_array_changed_in_place_is_noticed():
+    """The model reads it anew at each run; a recording has it as a constant."""
+    offsets = np.zeros(3)
+
+    def model(y):
+        mean = pyro.sample("mean", dist.Normal(0.0, 1.0))
+        with pyro.plate("rows", 3):
+            pyro.sample("y", dist.Normal(mean + torch.from_numpy(offsets.copy()).float(), 1.0), obs=y)
+
+    svi = SVI(model, AutoNormal(model), optim.Adam({"lr": 0.01}), Trace_ELBO())
+    for _ in range(6):
+        svi.step(Y)
+    before = svi.evaluate_loss(Y)
+    offsets += 100.0
+    assert svi.step(Y) > before + 1000
