@@ -8,25 +8,19 @@ from collections.abc import Sequence
 
 import torch
 
-from pyroxene.compiler.engines.native.build import close_with, load_library
-from pyroxene.compiler.engines.native.emit import Program, emit
-from pyroxene.compiler.engines.native.engine import Context
-from pyroxene.compiler.engines.native.toolchain import DENSITY_FLAGS
+from pyroxene.compiler.engines.native.emitted import Emitted
 from pyroxene.compiler.graph import LEAVES, Graph
 
 __all__ = ["NativeProgram"]
 
 
-class NativeProgram:
+class NativeProgram(Emitted):
     """A graph as machine code; final.
 
-    The C function is `void f(const double *const *inputs, double *const *outputs, const void *const *context)`. It
-    allocates nothing and may run in any number of threads, each with a context of its own.
+    The C function is `void f(const double *const *inputs, double *const *outputs, const void *const *context)`.
 
     Attributes:
         operations: how many of each kind the graph has.
-        program: the emitted C.
-        address: of the C function.
 
     Args:
         graph: not of one input and two outputs, which is `NativeFunction`'s form.
@@ -36,26 +30,9 @@ class NativeProgram:
     """
 
     def __init__(self, graph: Graph) -> None:
+        super().__init__(graph, "program", "pyroxene_call", None, [ctypes.c_void_p] * 3)
         self.shapes = [node.shape for node in graph.outputs]
         self.operations = Counter(node.op for node in graph.nodes() if node.op not in LEAVES)
-        self.data = list(graph.data)
-        self.program: Program = emit(graph)
-        self._library = load_library(self.program.source, name="program", flags=DENSITY_FLAGS)
-        close_with(self, self._library)
-        if self.program.pointers:
-            from pyroxene.compiler.engines.native.pointers import addresses
-
-            table = (ctypes.c_void_p * len(self.program.pointers))(*addresses(self.program.pointers))
-            self._library.pyroxene_bind(table)
-        function = self._library.pyroxene_call
-        function.restype, function.argtypes = None, [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
-        self._function = function
-        self.address: int = ctypes.cast(function, ctypes.c_void_p).value or 0
-        self._own = self.new_context()
-
-    def new_context(self) -> Context:
-        """Return workspace and data for one more thread."""
-        return Context(self.program.workspace, self.data)
 
     def __call__(self, arguments: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """Return the outputs, float64; one thread at a time.
