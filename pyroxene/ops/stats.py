@@ -1,4 +1,4 @@
-"""Statistics of draws: autocorrelation, effective sample size, R-hat, quantiles, intervals, WAIC, scores."""
+"""Statistics of draws: quantiles, intervals, WAIC, scores; those of chains under Pyro's names."""
 
 from __future__ import annotations
 
@@ -8,6 +8,13 @@ from collections.abc import Callable, Sequence
 import torch
 
 from pyroxene.errors import UsageError
+from pyroxene.ops.chain_stats import (
+    autocorrelation,
+    autocovariance,
+    effective_sample_size,
+    gelman_rubin,
+    split_gelman_rubin,
+)
 
 __all__ = [
     "autocorrelation",
@@ -27,142 +34,6 @@ __all__ = [
 ]
 
 
-def _fast_length(size: int) -> int:
-    """Return the least number of factors 2, 3 and 5 that is not below a size, which the FFT likes."""
-    best = 1 << (size - 1).bit_length()
-    five = 1
-    while five < best:
-        three = five
-        while three < best:
-            best = min(best, three << max(math.ceil(size / three) - 1, 0).bit_length())
-            three *= 3
-        five *= 5
-    return best
-
-
-def autocovariance(input: torch.Tensor, dim: int = 0) -> torch.Tensor:
-    """Return the autocovariance at every lag, divided by the number of pairs at that lag, by one FFT.
-
-    Args:
-        input: draws along `dim`.
-        dim: the dimension of draws.
-
-    Returns:
-        of `input`'s shape; along `dim` the lag, from 0.
-    """
-    centred = (input - input.mean(dim, keepdim=True)).transpose(dim, -1)
-    size = centred.shape[-1]
-    length = _fast_length(2 * size)
-    spectrum = torch.fft.rfft(centred, n=length)
-    power = spectrum.real.square() + spectrum.imag.square()
-    pairs = torch.arange(size, 0, -1, dtype=input.dtype, device=input.device)
-    result: torch.Tensor = torch.fft.irfft(power, n=length)[..., :size] / pairs
-    return result.transpose(dim, -1)
-
-
-def autocorrelation(input: torch.Tensor, dim: int = 0) -> torch.Tensor:
-    """Return the autocorrelation at every lag, each divided by the number of pairs at that lag.
-
-    Args:
-        input: draws along `dim`.
-        dim: the dimension of draws.
-
-    Returns:
-        of `input`'s shape; along `dim` the lag, from 0, where it is 1. Constant draws have autocorrelation 1.
-    """
-    covariance = autocovariance(input, dim).transpose(dim, -1)
-    variance = covariance[..., :1]
-    constant = variance == 0
-    ratio = torch.where(constant, torch.ones_like(covariance), covariance / torch.where(constant, 1, variance))
-    return ratio.transpose(dim, -1)
-
-
-def _chains_first(input: torch.Tensor, chain_dim: int, sample_dim: int, least: int) -> torch.Tensor:
-    """Return draws as (num_chains, num_draws, ...); check that there are enough."""
-    if input.dim() < 2:
-        raise UsageError(
-            "draws have a dimension of chains and one of draws", expected="at least 2 dimensions", got=input
-        )
-    if input.shape[sample_dim] < least:
-        raise UsageError(
-            "too few draws", expected=f"at least {least} a chain", got=input.shape[sample_dim], hint="draw more"
-        )
-    return input.movedim((chain_dim, sample_dim), (0, 1))
-
-
-def _variances(draws: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the variance within chains and the estimate of the posterior variance of (num_chains, num_draws, ...)."""
-    within = draws.var(1).mean(0)
-    size = draws.shape[1]
-    total = within * ((size - 1) / size)
-    if draws.shape[0] > 1:
-        total = total + draws.mean(1).var(0)
-    return within, total
-
-
-def gelman_rubin(input: torch.Tensor, chain_dim: int = 0, sample_dim: int = 1) -> torch.Tensor:
-    """Return R-hat, the square root of the estimated posterior variance over the variance within chains.
-
-    Args:
-        input: draws of one or more chains, two or more a chain.
-        chain_dim: the dimension of chains.
-        sample_dim: the dimension of draws.
-
-    Returns:
-        `input`'s shape without those dimensions; 1 at convergence, nan where draws are constant.
-
-    Source: Gelman and Rubin 1992, Inference from iterative simulation using multiple sequences.
-    """
-    within, total = _variances(_chains_first(input, chain_dim, sample_dim, 2))
-    return (total / within).sqrt()
-
-
-def split_gelman_rubin(input: torch.Tensor, chain_dim: int = 0, sample_dim: int = 1) -> torch.Tensor:
-    """Return R-hat over half chains, which also sees a drift within a chain.
-
-    Args:
-        input: draws of one or more chains, four or more a chain; the middle of an odd number is left out.
-        chain_dim: the dimension of chains.
-        sample_dim: the dimension of draws.
-
-    Returns:
-        `input`'s shape without those dimensions.
-
-    Source: Gelman et al. 2013, Bayesian Data Analysis, section 11.4.
-    """
-    draws = _chains_first(input, chain_dim, sample_dim, 4)
-    half = draws.shape[1] // 2
-    return gelman_rubin(torch.cat([draws[:, :half], draws[:, -half:]]))
-
-
-def effective_sample_size(input: torch.Tensor, chain_dim: int = 0, sample_dim: int = 1) -> torch.Tensor:
-    """Return how many independent draws would estimate the mean as well.
-
-    Args:
-        input: draws of one or more chains, two or more a chain.
-        chain_dim: the dimension of chains.
-        sample_dim: the dimension of draws.
-
-    Returns:
-        `input`'s shape without those dimensions; it may exceed the number of draws where they alternate.
-
-    Source: Geyer 1992, Practical Markov chain Monte Carlo: the initial monotone positive sequence; for several
-        chains the Stan reference manual, section on effective sample size.
-    """
-    draws = _chains_first(input, chain_dim, sample_dim, 2)
-    num_chains, size = draws.shape[:2]
-    within, total = _variances(draws)
-    covariance = autocovariance(draws, dim=1).mean(0)
-    if num_chains == 1:
-        within = total = covariance[0]
-    correlation = 1 - (within - covariance) / total
-    correlation[0] = 1
-    even = size - size % 2
-    pairs = correlation[:even].reshape((even // 2, 2) + correlation.shape[1:]).sum(1)
-    pairs = torch.cummin(torch.cat([pairs[:1], pairs[1:].clamp(min=0)]), dim=0)[0]
-    return num_chains * size / (2 * pairs.sum(0) - 1)
-
-
 def _cummin(input: torch.Tensor) -> torch.Tensor:
     """Return the running minimum along the first dimension; Pyro's name."""
     return torch.cummin(input, dim=0)[0]
@@ -179,6 +50,10 @@ def resample(input: torch.Tensor, num_samples: int, dim: int = 0, replacement: b
 
     Raises:
         RuntimeError: more are asked for than there are, without replacement.
+
+    Example:
+        >>> resample(torch.arange(5.0), num_samples=3).shape
+        torch.Size([3])
     """
     picked = torch.multinomial(input.new_ones(input.shape[dim]), num_samples, replacement)
     return input.index_select(dim, picked)
@@ -198,6 +73,10 @@ def quantile(input: torch.Tensor, probs: float | Sequence[float] | torch.Tensor,
 
     Returns:
         `input`'s shape with `dim` of the length of `probs`, or without it where `probs` is a number.
+
+    Example:
+        >>> quantile(torch.arange(11.0), [0.05, 0.5])
+        tensor([0.5000, 5.0000])
     """
     wanted = _probabilities(probs, input)
     last = input.shape[dim] - 1
@@ -252,6 +131,10 @@ def pi(input: torch.Tensor, prob: float, dim: int = 0) -> torch.Tensor:
 
     Returns:
         `input`'s shape with `dim` of length 2: lower and upper end.
+
+    Example:
+        >>> pi(torch.arange(11.0), 0.8)
+        tensor([1., 9.])
     """
     return quantile(input, [(1 - prob) / 2, (1 + prob) / 2], dim)
 
@@ -266,6 +149,10 @@ def hpdi(input: torch.Tensor, prob: float, dim: int = 0) -> torch.Tensor:
 
     Returns:
         `input`'s shape with `dim` of length 2: lower and upper end.
+
+    Example:
+        >>> hpdi(torch.tensor([0.0, 1.0, 1.1, 1.2, 1.3, 9.0]), 0.5)
+        tensor([1.0000, 1.3000])
     """
     ordered = input.sort(dim)[0].transpose(dim, 0)
     size = ordered.shape[0]
@@ -289,6 +176,11 @@ def waic(
         -2 * (lppd - p_waic), on the deviance scale, and p_waic.
 
     Source: Watanabe 2010; Gelman, Hwang and Vehtari 2014, equations 5 and 12.
+
+    Example:
+        >>> criterion, p_waic = waic(torch.tensor([[-1.0, -2.0], [-1.2, -2.2]]))  # two draws, two observations
+        >>> criterion.round(decimals=2), p_waic.round(decimals=2)
+        (tensor(6.4600), tensor(0.0400))
     """
     draws = input.transpose(dim, -1)
     if log_weights is None:
@@ -314,6 +206,12 @@ def fit_generalized_pareto(X: torch.Tensor) -> tuple[float, float]:
 
     Source: Zhang and Stephens 2009, A new and efficient estimation method for the generalized Pareto
         distribution, equations 5 to 8; the weak prior of k from Vehtari, Simpson et al. 2024, appendix C.
+
+    Example:
+        >>> grid = torch.arange(0.5, 1000) / 1000
+        >>> k, sigma = fit_generalized_pareto(-torch.log1p(-grid))  # exponential: k is 0, sigma 1
+        >>> abs(k) < 0.05, abs(sigma - 1) < 0.05
+        (True, True)
     """
     ordered = X.sort()[0].double()
     size = len(ordered)
@@ -339,7 +237,14 @@ def crps_empirical(pred: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     Returns:
         E|pred - truth| - E|pred - pred'| / 2 in the units of `truth`, of its shape; memory O(num_draws).
 
+    Raises:
+        UsageError: `pred` and `truth` differ in shape.
+
     Source: Gneiting and Raftery 2007, Strictly proper scoring rules, equation 21.
+
+    Example:
+        >>> crps_empirical(torch.tensor([1.0, 3.0]), torch.tensor(2.0))
+        tensor(0.5000)
     """
     if pred.shape[1:] != (1,) * (pred.dim() - truth.dim() - 1) + truth.shape:
         raise UsageError(
@@ -375,6 +280,10 @@ def energy_score_empirical(
         E|pred - truth| - E|pred - pred'| / 2, shape `truth.shape[:-1]`.
 
     Source: Gneiting and Raftery 2007, Strictly proper scoring rules, equation 22.
+
+    Example:
+        >>> energy_score_empirical(torch.tensor([[0.0, 0.0], [0.0, 2.0]]), torch.tensor([0.0, 1.0]))
+        tensor(0.5000)
     """
     single = truth.dim() == pred.dim() - 1
     rows = truth.unsqueeze(-2) if single else truth
