@@ -69,6 +69,16 @@ class CompiledDensity:
         engine: "eager", "native" or "inductor".
         reason: why that one, in a line.
         seconds: what preparing it took.
+
+    Example:
+        >>> import pyroxene, pyroxene.distributions as dist
+        >>> from pyroxene.density import log_density
+        >>> def model():
+        ...     pyroxene.sample("scale", dist.HalfNormal(2.0))
+        >>> density = log_density(model).compiled(engine="eager")
+        >>> value, gradient = density.value_and_grad(torch.zeros(1))
+        >>> density.engine, gradient  # 1 - 1 / 4
+        ('eager', tensor([0.7500], dtype=torch.float64))
     """
 
     density: EagerDensity

@@ -49,6 +49,12 @@ def init_to_feasible(site: Site | None = None) -> Any:
 
     Args:
         site: a sample site; None returns the strategy itself.
+
+    Example:
+        >>> import pyroxene.distributions as dist
+        >>> site = {"name": "scale", "fn": dist.Gamma(4.0, 2.0)}
+        >>> init_to_feasible(site)
+        tensor(1.)
     """
     if site is None:
         return init_to_feasible
@@ -61,6 +67,12 @@ def init_to_sample(site: Site | None = None) -> Any:
 
     Args:
         site: a sample site; None returns the strategy itself.
+
+    Example:
+        >>> import pyroxene.distributions as dist
+        >>> site = {"name": "scale", "fn": dist.Gamma(4.0, 2.0)}
+        >>> init_to_sample(site) > 0
+        tensor(True)
     """
     return init_to_sample if site is None else _draw(site)
 
@@ -71,6 +83,12 @@ def init_to_uniform(site: Site | None = None, radius: float = 2.0) -> Any:
     Args:
         site: a sample site; None returns the strategy with its options.
         radius: half the width, on the unconstrained scale.
+
+    Example:
+        >>> import pyroxene.distributions as dist
+        >>> site = {"name": "scale", "fn": dist.Gamma(4.0, 2.0)}
+        >>> -0.1 < init_to_uniform(radius=0.1)(site).log() < 0.1
+        tensor(True)
     """
     if site is None:
         return functools.partial(init_to_uniform, radius=radius)
@@ -88,6 +106,15 @@ def init_to_median(
         site: a sample site; None returns the strategy with its options.
         num_samples: how many draws.
         fallback: the strategy where nothing can be drawn; None raises there. Multivariate sites start feasible.
+
+    Raises:
+        ValueError: there is no fallback, and the draws' median is NaN.
+
+    Example:
+        >>> import pyroxene.distributions as dist
+        >>> site = {"name": "scale", "fn": dist.Gamma(4.0, 2.0)}
+        >>> 1.5 < init_to_median(num_samples=1001)(site) < 2.2
+        tensor(True)
     """
     if site is None:
         return functools.partial(init_to_median, num_samples=num_samples, fallback=fallback)
@@ -110,6 +137,15 @@ def init_to_mean(site: Site | None = None, *, fallback: Strategy | None = init_t
     Args:
         site: a sample site; None returns the strategy with its options.
         fallback: the strategy where the mean is not known or not finite; None raises there.
+
+    Raises:
+        ValueError: there is no fallback, and the mean is not finite.
+
+    Example:
+        >>> import pyroxene.distributions as dist
+        >>> site = {"name": "scale", "fn": dist.Gamma(4.0, 2.0)}
+        >>> init_to_mean(site)
+        tensor(2.)
     """
     if site is None:
         return functools.partial(init_to_mean, fallback=fallback)
@@ -133,6 +169,15 @@ def init_to_value(
         site: a sample site; None returns the strategy with its options.
         values: on their supports, by site name.
         fallback: the strategy of sites that are not in `values`; None raises there.
+
+    Raises:
+        SupportError: (a ValueError) a site is not in `values`, and there is no fallback.
+
+    Example:
+        >>> import pyroxene.distributions as dist
+        >>> site = {"name": "scale", "fn": dist.Gamma(4.0, 2.0)}
+        >>> init_to_value(values={"scale": torch.tensor(3.0)})(site)
+        tensor(3.)
     """
     if site is None:
         return functools.partial(init_to_value, values=values, fallback=fallback)
@@ -140,7 +185,11 @@ def init_to_value(
         return values[site["name"]]
     if fallback is None:
         raise SupportError(
-            f"no initial value for site '{site['name']}'", site=site["name"], expected=sorted(values), got=site["name"]
+            f"no initial value for site '{site['name']}'",
+            site=site["name"],
+            expected=f"one of {sorted(values)}",
+            got=site["name"],
+            hint="add it to `values`, or give a fallback such as init_to_uniform",
         )
     return fallback(site)
 
@@ -167,6 +216,14 @@ def init_to_generated(site: Site | None = None, generate: Callable[[], Strategy]
     Args:
         site: a sample site; None returns the strategy with its options.
         generate: returns a strategy.
+
+    Example:
+        >>> import pyroxene.distributions as dist
+        >>> site = {"name": "scale", "fn": dist.Gamma(4.0, 2.0)}
+        >>> values = iter([1.0, 5.0])
+        >>> strategy = init_to_generated(generate=lambda: init_to_value(values={"scale": next(values)}))
+        >>> strategy(site), strategy(site)  # the name comes back: another run
+        (1.0, 5.0)
     """
     strategy = _Generated(generate)
     return strategy if site is None else strategy(site)
@@ -181,6 +238,15 @@ class InitMessenger(Messenger):
     Raises:
         SupportError: the site's support has no bijection.
         ShapeError: the strategy's value has another shape than the site.
+
+    Example:
+        >>> import pyroxene, pyroxene.distributions as dist
+        >>> def model():
+        ...     pyroxene.sample("scale", dist.Gamma(4.0, 2.0))
+        >>> with pyroxene.poutine.trace() as trace, InitMessenger(init_to_mean):
+        ...     model()
+        >>> trace.trace.nodes["scale"]["value"]
+        tensor(2.)
     """
 
     def __init__(self, init_fn: Callable[[Any], Any]) -> None:

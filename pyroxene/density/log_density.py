@@ -73,6 +73,17 @@ class LogDensity:
         model: the model.
         data: the model's arguments by name.
         layout: where each latent site lives in z.
+
+    Example:
+        >>> import pyroxene, pyroxene.distributions as dist
+        >>> from pyroxene.density import log_density
+        >>> def model():
+        ...     pyroxene.sample("scale", dist.HalfNormal(2.0))
+        >>> density = log_density(model)
+        >>> density.dim, density(torch.zeros(1)).round(decimals=3)
+        (1, tensor(-1.0440))
+        >>> density.value_and_grad(torch.zeros(1))[1]  # 1 - 1 / 4
+        tensor([0.7500])
     """
 
     model: Model

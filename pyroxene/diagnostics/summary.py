@@ -100,6 +100,12 @@ def summarize(samples: Mapping[str, torch.Tensor], quantiles: Sequence[float] = 
 
     Raises:
         UsageError: a quantile is no probability, or the sites differ in chains or draws.
+
+    Example:
+        >>> draws = torch.randn(4, 500, 2, generator=torch.Generator().manual_seed(0))
+        >>> table = summarize({"x": draws})
+        >>> table.names, sorted(table.columns)
+        (('x[0]', 'x[1]'), ['5.0%', '95.0%', 'ess_bulk', 'ess_tail', 'mean', 'median', 'r_hat', 'std'])
     """
     if any(not 0 <= prob <= 1 for prob in quantiles):
         raise UsageError("a quantile is no probability", expected="numbers from 0 to 1", got=list(quantiles))

@@ -57,6 +57,16 @@ def judge(
         num_divergences: how many trajectories diverged, warm-up not counted.
         num_deep: how many ended at the largest depth.
         max_tree_depth: that depth.
+
+    Example:
+        >>> import torch
+        >>> from pyroxene.diagnostics import summarize
+        >>> draws = torch.randn(4, 500, generator=torch.Generator().manual_seed(0))
+        >>> summary = summarize({"x": draws})
+        >>> judge(summary)
+        []
+        >>> [finding.symptom.name for finding in judge(summary, num_divergences=7)]
+        ['DIVERGENCES']
     """
     findings = []
     total = summary.num_chains * summary.num_draws

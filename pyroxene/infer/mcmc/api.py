@@ -53,6 +53,9 @@ class MCMC(AbstractMCMC):
     Attributes:
         interrupted: whether Ctrl-C ended the last run; the draws so far are there.
 
+    Raises:
+        UsageError: `kernel` is no kernel, there is nothing to draw, or no such chain method.
+
     Example:
         >>> import pyroxene, pyroxene.distributions as dist
         >>> from pyroxene.infer import NUTS

@@ -56,6 +56,18 @@ class HMC(MCMCKernel):
         UsageError: neither or both of model and potential are given, or an option has no meaning.
 
     Source: Neal 2011, MCMC using Hamiltonian dynamics, section 5.3.
+
+    Example:
+        >>> import pyroxene, pyroxene.distributions as dist
+        >>> from pyroxene.infer import MCMC
+        >>> def model(y):
+        ...     mu = pyroxene.sample("mu", dist.Normal(0.0, 1.0))
+        ...     pyroxene.sample("y", dist.Normal(mu, 1.0), obs=y)
+        >>> pyroxene.set_rng_seed(0)
+        >>> mcmc = MCMC(HMC(model, trajectory_length=1.0, engine="eager"), num_samples=200, disable_progbar=True)
+        >>> mcmc.run(torch.tensor(2.0))
+        >>> 0.7 < mcmc.get_samples()["mu"].mean().item() < 1.3
+        True
     """
 
     _algorithm = "hmc"

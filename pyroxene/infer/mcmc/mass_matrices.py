@@ -54,6 +54,12 @@ class BlockMassMatrix:
         init_scale: the first inverse mass matrix is this multiple of the identity.
 
     Source: the regularisation is that of the Stan reference manual, section on Euclidean metric.
+
+    Example:
+        >>> matrix = BlockMassMatrix()
+        >>> matrix.configure({("a", "b"): (3,)})
+        >>> matrix.mass_matrix_size, matrix.inverse_mass_matrix[("a", "b")]
+        ({('a', 'b'): 3}, tensor([1., 1., 1.]))
     """
 
     def __init__(self, init_scale: float = 1.0) -> None:
@@ -165,6 +171,12 @@ class ArrowheadMassMatrix:
 
     Args:
         init_scale: the first mass matrix is the identity divided by it.
+
+    Example:
+        >>> matrix = ArrowheadMassMatrix()
+        >>> matrix.configure({("a",): (1, 1), ("b",): (2,)})
+        >>> matrix.mass_matrix_size
+        {('a', 'b'): 3}
     """
 
     def __init__(self, init_scale: float = 1.0) -> None:

@@ -26,6 +26,18 @@ class RandomWalkKernel(MCMCKernel):
 
     Source: Roberts, Gelman and Gilks 1997, Weak convergence and optimal scaling of random walk Metropolis algorithms:
         0.234 is best for many dimensions. The adaptation is Robbins and Monro's, with gain 1 / sqrt(number of draws).
+
+    Example:
+        >>> import pyroxene, pyroxene.distributions as dist
+        >>> from pyroxene.infer import MCMC
+        >>> def model(y):
+        ...     mu = pyroxene.sample("mu", dist.Normal(0.0, 1.0))
+        ...     pyroxene.sample("y", dist.Normal(mu, 1.0), obs=y)
+        >>> pyroxene.set_rng_seed(0)
+        >>> mcmc = MCMC(RandomWalkKernel(model, init_step_size=1.0), num_samples=1000, disable_progbar=True)
+        >>> mcmc.run(torch.tensor(2.0))
+        >>> 0.7 < mcmc.get_samples()["mu"].mean().item() < 1.3
+        True
     """
 
     def __init__(self, model: Model, init_step_size: float = 0.1, target_accept_prob: float = 0.234) -> None:

@@ -46,6 +46,9 @@ class StreamingMCMC(AbstractMCMC):
         chain_method: "threads", "sequential" or "vectorized".
         num_threads: at most so many at a time.
 
+    Raises:
+        UsageError: `kernel` is no kernel, there is nothing to draw, or no such chain method.
+
     Example:
         >>> import pyroxene, pyroxene.distributions as dist
         >>> from pyroxene.infer import NUTS

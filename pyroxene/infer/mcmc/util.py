@@ -62,6 +62,17 @@ def initialize_model(
 
     Raises:
         SiteError: no point of finite density was found.
+
+    Example:
+        >>> import pyroxene, pyroxene.distributions as dist
+        >>> def model(y):
+        ...     mu = pyroxene.sample("mu", dist.Normal(0.0, 1.0))
+        ...     pyroxene.sample("y", dist.Normal(mu, 1.0), obs=y)
+        >>> params, potential, transforms, trace = initialize_model(model, (torch.tensor(2.0),))
+        >>> potential({"mu": torch.tensor(1.0)}).round(decimals=3)  # log(2 pi) + 1
+        tensor(2.8380)
+        >>> sorted(params), sorted(trace.nodes)
+        (['mu'], ['_INPUT', '_RETURN', 'mu', 'y'])
     """
     target = model_target(model, model_args, dict(model_kwargs), transforms=transforms, engine="eager")
     if initial_params is None:
