@@ -15,7 +15,7 @@ from pyroxene.errors import CaptureError, CompilerError
 from pyroxene.infer.elbo.base import ELBO
 from pyroxene.infer.native_svi.arguments import Arguments, Span
 from pyroxene.infer.native_svi.engine import EagerStep, NativeSteps
-from pyroxene.infer.native_svi.guards import Guards
+from pyroxene.infer.guards import Guards
 from pyroxene.logger import log
 from pyroxene.params import get_param_store
 from pyroxene.poutine.runtime import am_i_wrapped
