@@ -23,15 +23,15 @@ _OWN = ("pyroxene", "torch", "numpy")
 _ABSENT = object()
 
 
-def _mark(value: Any) -> Any:
+def _mark(value: Any, whole_arrays: bool) -> Any:
     """Return what must stay equal for a value to be the same as before."""
     if isinstance(value, torch.Tensor):
         return (id(value), value._version)
     if type(value) in _PLAIN:
         return (type(value), value)
     if isinstance(value, numpy.ndarray) and value.dtype != object:
-        sample = value.reshape(-1)[:: max(value.size // _SAMPLED, 1)]
-        return (id(value), value.shape, sample.tobytes())
+        every = 1 if whole_arrays else max(value.size // _SAMPLED, 1)
+        return (id(value), value.shape, hash(value.reshape(-1)[::every].tobytes()))
     return id(value)
 
 
@@ -52,9 +52,15 @@ class Guards:
 
     Args:
         functions: the model, the guide.
+        whole_arrays: whether all elements of numpy arrays are compared, or a sample: at most 64 of each.
+
+    Attributes:
+        is_complete: whether all was remembered; there is a limit.
     """
 
-    def __init__(self, *functions: Callable[..., Any]) -> None:
+    def __init__(self, *functions: Callable[..., Any], whole_arrays: bool = False) -> None:
+        self.is_complete = True
+        self._whole_arrays = whole_arrays
         self._found: list[tuple[Callable[[], Any], Any, Any]] = []
         self._seen: set[int] = set()
         self._waiting: deque[Any] = deque()
@@ -65,11 +71,16 @@ class Guards:
 
     def hold(self) -> bool:
         """Say whether all that was remembered is as it was."""
-        return all(_mark(read()) == mark for read, mark, _ in self._found)
+        return all(_mark(read(), self._whole_arrays) == mark for read, mark, _ in self._found)
+
+    def _add(self, read: Callable[[], Any], value: Any) -> None:
+        self._found.append(
+            (read, _mark(value, self._whole_arrays), value)
+        )  # the value too, so that no other gets its id
 
     def _remember(self, read: Callable[[], Any]) -> None:
         value = read()
-        self._found.append((read, _mark(value), value))  # the value too, so that no other gets its id
+        self._add(read, value)
         self._follow(value)
 
     def _follow(self, value: Any) -> None:
@@ -78,6 +89,8 @@ class Guards:
         if len(self._seen) < _MOST_OBJECTS:
             self._seen.add(id(value))
             self._waiting.append(value)
+        else:
+            self.is_complete = False
 
     def _expand(self, value: Any) -> None:
         if isinstance(value, types.MethodType):
@@ -92,6 +105,7 @@ class Guards:
             for key in list(value):
                 self._remember_leaf(functools.partial(value.get, key, _ABSENT))
         elif isinstance(value, list):
+            self.is_complete &= len(value) <= _MOST_OBJECTS
             for position in range(min(len(value), _MOST_OBJECTS)):
                 self._remember_leaf(functools.partial(_entry, value, position))
         elif isinstance(value, tuple):
@@ -126,7 +140,9 @@ class Guards:
         if not isinstance(value, (torch.Tensor, numpy.ndarray)) and type(value) not in _PLAIN:
             self._follow(value)
         elif len(self._found) < _MOST_VALUES:
-            self._found.append((read, _mark(value), value))
+            self._add(read, value)
+        else:
+            self.is_complete = False
 
 
 def _content(cell: Any) -> Any:

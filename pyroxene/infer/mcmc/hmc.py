@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from pyroxene.density import init_to_uniform
 from pyroxene.errors import UsageError
 from pyroxene.infer.mcmc.chain import Chain
 from pyroxene.infer.mcmc.chains import make_chains
+from pyroxene.infer.mcmc.kept import KeptTarget
 from pyroxene.infer.mcmc.mass_matrices import ArrowheadMassMatrix, BlockMassMatrix
 from pyroxene.infer.mcmc.mcmc_kernel import MCMCKernel
 from pyroxene.infer.mcmc.monitor import Monitor
@@ -121,6 +123,7 @@ class HMC(MCMCKernel):
         self.engine, self.metric = engine, metric
         self._given_params: TensorDict | None = None
         self._mass_matrix: BlockMassMatrix | ArrowheadMassMatrix = BlockMassMatrix()
+        self._kept = KeptTarget()
         self._begin(None, None)
 
     # ---- what MCMC asks for
@@ -138,9 +141,9 @@ class HMC(MCMCKernel):
         """
         if self.model is not None:
             first = self._head() if isinstance(self._mass_matrix, ArrowheadMassMatrix) else ()
-            return model_target(
-                self.model, args, kwargs, transforms=self.given_transforms, engine=self.engine, first=first
-            )
+            options: dict[str, Any] = {"transforms": self.given_transforms, "engine": self.engine, "first": first}
+            make = functools.partial(model_target, self.model, args, kwargs, **options)
+            return self._kept.get(self.model, args, kwargs, options, make)
         if self._given_params is None:
             raise UsageError(
                 "Must provide valid initial parameters to begin sampling when using `potential_fn` in HMC/NUTS kernel",

@@ -1,26 +1,22 @@
-"""The sampler in C: loads csrc/ and holds one chain's block of memory."""
+"""The sampler in C: holds one chain's block of memory, and hands it to the library."""
 
 from __future__ import annotations
 
 import ctypes
-import functools
 from collections.abc import Callable, Sequence
-from importlib import resources
 from typing import Any
 
 import numpy
 import torch
 
-from pyroxene.compiler.engines.native.build import load_library
 from pyroxene.errors import UsageError
+from pyroxene.infer.mcmc.library import sampler_library
 from pyroxene.infer.mcmc.metrics.base import DENSE, LOW_RANK, MetricValues
 from pyroxene.infer.mcmc.options import SamplerOptions
-from pyroxene.infer.mcmc.random_stream import ziggurat_header
 from pyroxene.infer.mcmc.sampler import Evaluate, Outcome, Recording, Sampler
 
-__all__ = ["NativeSampler", "run_in_passes", "run_together", "sampler_library"]
+__all__ = ["NativeSampler", "run_in_passes", "run_together"]
 
-_HEADERS = ("vector.h", "random.h", "sampler.h", "metric.h", "trajectory.h", "adaptation.h")
 _ALIGNMENT = 64
 _FIELDS = (
     "step_size", "max_depth", "adapting", "target", "algorithm", "fixed_steps", "length", "multinomial",
@@ -39,39 +35,6 @@ class _Recording(ctypes.Structure):
         *((name, ctypes.c_int64) for name in ("wanted", "recorded", "thinning", "seen")),
         *((name, ctypes.c_int64) for name in ("divergence_capacity", "divergence_count")),
     ]
-
-
-@functools.cache
-def sampler_library() -> ctypes.CDLL:
-    """Return the sampler's library, built once for a machine.
-
-    Raises:
-        CompilerError: there is no C compiler, or it failed; use `reference.ReferenceSampler`.
-    """
-    folder = resources.files("pyroxene.infer.mcmc").joinpath("csrc")
-    headers = {name: folder.joinpath(name).read_text(encoding="utf8") for name in _HEADERS}
-    headers["ziggurat.h"] = ziggurat_header()
-    library = load_library(folder.joinpath("sampler.c").read_text(encoding="utf8"), name="sampler", headers=headers)
-    integer, pointer, number = ctypes.c_int64, ctypes.c_void_p, ctypes.c_double
-    for name, result, arguments in (
-        ("bytes", integer, [integer] * 4),
-        ("create", None, [pointer, *[integer] * 4, ctypes.c_uint64, ctypes.c_uint64]),
-        ("start", None, [pointer, pointer]),
-        ("draw", pointer, [pointer]),
-        ("draw_gradient", pointer, [pointer]),
-        ("set_metric", None, [pointer, integer, integer, pointer, pointer]),
-        ("get", number, [pointer, integer]),
-        ("set", None, [pointer, integer, number]),
-        ("search", None, [pointer]),
-        ("restart_averaging", None, [pointer, number]),
-        ("run", integer, [pointer, pointer, pointer, pointer, pointer]),
-        ("wanted", None, [pointer, integer, pointer, pointer]),
-        ("step_chains", integer, [pointer, pointer, integer, pointer, pointer, pointer, pointer]),
-        ("run_chains", None, [pointer, pointer, integer, integer, *[pointer] * 7]),
-    ):
-        function = getattr(library, f"sampler_{name}")
-        function.restype, function.argtypes = result, arguments
-    return library
 
 
 class NativeSampler(Sampler):

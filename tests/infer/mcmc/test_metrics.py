@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy
 import pytest
 
@@ -19,8 +21,14 @@ from pyroxene.infer.mcmc.metrics import (
     LowRankMetric,
     make_metric,
 )
+from pyroxene.infer.mcmc.metrics.auto import ROUND
 from pyroxene.infer.mcmc.metrics.fisher import geometric_mean, scale_from_gradient
+from pyroxene.infer.mcmc.metrics.in_c import least_divergence
 from tests.infer.mcmc.densities import correlated
+
+needs_compiler = pytest.mark.skipif(
+    not any(map(shutil.which, ("cc", "gcc", "clang"))), reason="there is no C compiler on the path"
+)
 
 ALL = [
     AutoMetric(),
@@ -204,3 +212,26 @@ def test_metrics_by_name(name, kind):
 def test_an_unknown_metric_is_refused(name):
     with pytest.raises(UsageError, match="no such metric"):
         make_metric(name)
+
+
+@needs_compiler
+@pytest.mark.parametrize("dim", [1, 2, 5, 10, 16])
+@pytest.mark.parametrize("count", [5, 31, 400])
+def test_c_has_the_metric_that_numpy_has(dim, count):
+    generator = numpy.random.default_rng(1)
+    for covariance in (numpy.diag(numpy.geomspace(1e-4, 1e4, dim)), correlated(dim, 0.9, 100.0)):
+        draws, gradients = window(covariance, count, seed=count)
+        gradients += generator.normal(size=gradients.shape)
+        found, expected = least_divergence(draws, gradients, ROUND), AutoMetric.reference(draws, gradients)
+        assert found is not None and found.kind == expected.kind
+        scale = expected.row_norms()
+        units = scale**2 if expected.kind == DIAGONAL else numpy.outer(scale, scale)
+        assert found.inverse_mass() / units == pytest.approx(expected.inverse_mass() / units, rel=1e-10, abs=1e-10)
+
+
+@needs_compiler
+def test_c_leaves_odd_windows_to_numpy():
+    draws, gradients = window(numpy.eye(3), 20)
+    for bad in (numpy.full_like(draws, numpy.nan), numpy.ones_like(draws), numpy.full_like(draws, 1e200)):
+        assert least_divergence(bad, gradients, ROUND) is None
+    assert least_divergence(draws, numpy.full_like(draws, numpy.inf), ROUND) is None

@@ -6,8 +6,9 @@ import numpy
 import pytest
 
 from pyroxene.errors import UsageError
+from pyroxene.infer.mcmc.library import sampler_library
 from pyroxene.infer.mcmc.metrics import DENSE, DIAGONAL, LOW_RANK, MetricValues
-from pyroxene.infer.mcmc.native import NativeSampler, sampler_library
+from pyroxene.infer.mcmc.native import NativeSampler
 from pyroxene.infer.mcmc.options import SamplerOptions
 from pyroxene.infer.mcmc.random_stream import RandomStream
 from pyroxene.infer.mcmc.reference import ReferenceSampler

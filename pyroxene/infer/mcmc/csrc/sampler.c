@@ -4,6 +4,7 @@
  * and a chain then wants the next one at `sampler_position`. Nothing is allocated and nothing is global, so chains may
  * run in threads, and draws depend on seed and chain alone. */
 #include "adaptation.h"
+#include "fisher.h"
 
 #define EXPORT __attribute__((visibility("default")))
 
@@ -252,4 +253,10 @@ EXPORT void sampler_run_chains(sampler **states, recording *out, int64_t chains,
         for (int64_t c = 0; c < chains; c += width) density(positions + c * dim, values + c, gradients + c * dim, context);
         going = sampler_step_chains(states, out, chains, values, gradients, positions, live);
     }
+}
+
+/* See fisher.h. */
+EXPORT int64_t sampler_least_divergence(const double *draws, const double *gradients, int64_t count, int64_t dim,
+                                        const fisher_numbers *numbers, double *work, double *scale, double *factor) {
+    return least_divergence(draws, gradients, count, dim, numbers, work, scale, factor);
 }

@@ -18,9 +18,13 @@ __all__ = [
     "whitened_covariance",
 ]
 
-_SMALLEST, _LARGEST = 1e-20, 1e20
+SMALLEST, LARGEST = 1e-20, 1e20
+"""Where variances are cut off."""
 
-_CONSTANT_SLOPE = 0.1
+SHRINKAGE = 1.0
+"""Draws' worth of the identity that dense estimates are drawn to."""
+
+CONSTANT_SLOPE = 0.1
 """The share of its squared mean that counts as a gradient's spread, beside its variance. Over a posterior the mean is
 zero. Over a window in which a coordinate of a Laplace posterior has not yet crossed its middle the gradient is constant
 there: by its variance alone the coordinate would be infinitely wide, and chains never recovered."""
@@ -33,9 +37,11 @@ _FLAT = 1e-6
 class Sample:
     """Draws and gradients less their means, in units of the diagonal that fits them; final.
 
+    Coordinates are rows: sums over draws then run through memory in order, in a third of the time.
+
     Attributes:
         scale: the Fisher diagonal, shape (dim,): see `fisher_scale`.
-        positions: draws less their mean, divided by the scale, shape (num_draws, dim).
+        positions: draws less their mean, divided by the scale, shape (dim, num_draws).
         slopes: gradients less their mean, times the scale, the same shape.
         constant: what the gradients' means add to their variances, in the same units, shape (dim,).
     """
@@ -48,14 +54,19 @@ class Sample:
     @staticmethod
     def of(draws: numpy.ndarray, gradients: numpy.ndarray) -> Sample:
         """Return the sample of draws and gradients, each of shape (num_draws, dim)."""
-        mean = gradients.mean(axis=0)
-        positions, slopes, constant = draws - draws.mean(axis=0), gradients - mean, _CONSTANT_SLOPE * mean**2
-        spread, slope = (numpy.einsum("ni,ni->i", sample, sample) / len(draws) for sample in (positions, slopes))
-        ratio = numpy.clip(spread, _SMALLEST, _LARGEST) / numpy.clip(slope + constant, _SMALLEST, _LARGEST)
-        scale = numpy.sqrt(numpy.sqrt(ratio))
-        positions /= scale
-        slopes *= scale
-        return Sample(scale, positions, slopes, constant * scale**2)
+        count, dim = draws.shape
+        both = numpy.empty((2, dim, count))
+        both[0], both[1] = draws.T, gradients.T
+        means = both.sum(axis=2) / count
+        both -= means[:, :, None]
+        spreads = numpy.einsum("kin,kin->ki", both, both) / count
+        constant = CONSTANT_SLOPE * means[1] ** 2
+        spreads[1] += constant
+        spreads = numpy.minimum(numpy.maximum(spreads, SMALLEST), LARGEST)
+        scale = numpy.sqrt(numpy.sqrt(spreads[0] / spreads[1]))
+        both[0] /= scale[:, None]
+        both[1] *= scale[:, None]
+        return Sample(scale, both[0], both[1], constant * scale**2)
 
     def stretch(self, shrinkage: float, basis: numpy.ndarray | None = None) -> numpy.ndarray:
         """Return the matrix of least Fisher divergence, shape (n, n), positive definite.
@@ -74,15 +85,22 @@ class Sample:
         """
         pair = []
         for sample in (self.positions, self.slopes):
-            seen = sample if basis is None else sample @ basis
-            pair.append(seen.T @ seen)
-        pair[1] += len(self.slopes) * (
-            numpy.diag(self.constant) if basis is None else (basis.T * self.constant) @ basis
-        )
+            seen = sample if basis is None else basis.T @ sample
+            pair.append(seen @ seen.T)
+        count = self.positions.shape[1]
+        if basis is None:
+            _diagonal(pair[1])[:] += count * self.constant
+        else:
+            pair[1] += (basis.T * (count * self.constant)) @ basis
         for total in pair:
-            total.ravel()[:: len(total) + 1] += shrinkage  # its diagonal
-            total /= len(self.positions) + shrinkage
+            _diagonal(total)[:] += shrinkage
+            total /= count + shrinkage
         return geometric_mean(*pair)
+
+
+def _diagonal(matrix: numpy.ndarray) -> numpy.ndarray:
+    """Return a view of a matrix' diagonal that may be written to."""
+    return matrix.ravel()[:: len(matrix) + 1]
 
 
 def fisher_scale(draws: numpy.ndarray, gradients: numpy.ndarray) -> numpy.ndarray:
@@ -119,8 +137,8 @@ def scale_from_gradient(gradient: numpy.ndarray) -> numpy.ndarray:
     size = numpy.abs(gradient)
     if not size.max() > _FLAT:
         return numpy.ones(len(gradient))
-    logs = numpy.log(numpy.clip(size, _SMALLEST, _LARGEST))
-    middle = numpy.log(numpy.clip(numpy.median(size[size > 0.0]), _SMALLEST, _LARGEST))
+    logs = numpy.log(numpy.clip(size, SMALLEST, LARGEST))
+    middle = numpy.log(numpy.clip(numpy.median(size[size > 0.0]), SMALLEST, LARGEST))
     return numpy.exp(-0.5 * numpy.clip(logs, middle - 7.0, middle + 14.0))
 
 
@@ -152,7 +170,7 @@ def whitened_covariance(draws: numpy.ndarray, gradients: numpy.ndarray) -> tuple
     with numpy.errstate(over="ignore", invalid="ignore"):
         sample = Sample.of(draws, gradients)
         try:
-            mean = sample.stretch(shrinkage=1.0)
+            mean = sample.stretch(SHRINKAGE)
         except numpy.linalg.LinAlgError:
             mean = numpy.eye(len(sample.scale))
     return sample.scale, mean if numpy.isfinite(mean).all() else numpy.eye(len(sample.scale))

@@ -71,13 +71,13 @@ class LowRankMetric(Metric):
         The directions that matter are those where draws or gradients spread far beyond one. They lead in the span of
         both together, whose basis comes from the small matrix of their products.
         """
-        count, dim = sample.positions.shape
+        dim, count = sample.positions.shape
         if dim <= self.max_rank:
             return None
         every = -(-count // _MOST_DRAWS)
         rank = min(self.max_rank, max(_FEWEST_DIRECTIONS, count // _DRAWS_A_DIRECTION))
-        both = numpy.concatenate([sample.positions[::every], sample.slopes[::every]])
-        squares, mixtures = numpy.linalg.eigh(both @ both.T)
+        both = numpy.concatenate([sample.positions[:, ::every], sample.slopes[:, ::every]], axis=1)
+        squares, mixtures = numpy.linalg.eigh(both.T @ both)
         squares, mixtures = squares[-rank:], mixtures[:, -rank:]
         kept = squares > 1e-8 * squares[-1]
-        return both.T @ (mixtures[:, kept] / numpy.sqrt(squares[kept]))
+        return both @ (mixtures[:, kept] / numpy.sqrt(squares[kept]))
