@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy
 import torch
 
 from pyroxene._typing import Model, TensorDict
@@ -169,20 +170,35 @@ class LogDensity:
         return self.layout.unconstrain(values).detach()
 
     def with_data(self, **new: Any) -> LogDensity:
-        """Return the same density for other data of the same shapes.
+        """Return the same density for other data.
+
+        Data of other shapes may change how long z is: the model then runs once more, with all checks on.
 
         Args:
             new: arguments of the model by name.
 
         Raises:
             UsageError: the model has no such argument.
+
+        Example:
+            >>> import pyroxene, pyroxene.distributions as dist
+            >>> def model(y):
+            ...     with pyroxene.plate("rows", len(y)):
+            ...         level = pyroxene.sample("level", dist.Normal(0.0, 1.0))
+            ...         pyroxene.sample("y", dist.Normal(level, 1.0), obs=y)
+            >>> density = log_density(model, torch.zeros(3))
+            >>> density.with_data(y=torch.ones(3)).dim, density.with_data(y=torch.ones(5)).dim
+            (3, 5)
         """
         unknown = set(new) - set(self.data)
         if unknown:
             raise UsageError(
                 f"the model has no argument {sorted(unknown)[0]!r}", expected=sorted(self.data), got=sorted(unknown)
             )
-        return replace(self, data={**self.data, **new})
+        data = {**self.data, **new}
+        if all(_has_form_of(value, self.data[name]) for name, value in new.items()):
+            return replace(self, data=data)
+        return _density(self.model, data)
 
     def compiled(self, engine: str = "auto") -> CompiledDensity:
         """Return this density on an engine, checked against eager at random points.
@@ -252,6 +268,15 @@ def _bind(model: Model, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[s
     return {"*": args, "**": kwargs} if positional_only else data
 
 
+def _has_form_of(value: Any, other: Any) -> bool:
+    """Say whether data can stand for other data without a change to the model's sites."""
+    if isinstance(value, torch.Tensor) and isinstance(other, torch.Tensor):
+        return value.shape == other.shape
+    if isinstance(value, numpy.ndarray) and isinstance(other, numpy.ndarray):
+        return value.shape == other.shape
+    return type(value) is type(other) and isinstance(value, (float, complex))
+
+
 def _structure(model: Model, data: Mapping[str, Any], strategy: Callable[[Any], Any]) -> Structure:
     return trace_structure(lambda: _call(model, data), wrap=InitMessenger(strategy))
 
@@ -291,7 +316,10 @@ def log_density(model: Model, *args: Any, **kwargs: Any) -> LogDensity:
         >>> density.dim, round(density(torch.zeros(1)).item(), 4)
         (1, -1.7697)
     """
-    data = _bind(model, args, kwargs)
+    return _density(model, _bind(model, args, kwargs))
+
+
+def _density(model: Model, data: dict[str, Any]) -> LogDensity:
     with block_messengers(lambda handler: True):
         structure = _first_structure(model, data)
     structure.refuse_subsampling("a log density")

@@ -65,11 +65,15 @@ class Program:
         source: one C file; `pyroxene_density`, or `pyroxene_call`, is the function.
         workspace: how many doubles it needs.
         pointers: functions whose addresses it must be given: special functions, BLAS, LAPACK.
+        sizes: whole numbers that it reads from its context; see `sizes.shared_form`.
+        constants: other numbers that it reads from there.
     """
 
     source: str
     workspace: int
     pointers: tuple[str, ...]
+    sizes: tuple[int, ...] = ()
+    constants: tuple[float, ...] = ()
 
 
 @dataclass

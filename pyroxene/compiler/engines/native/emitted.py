@@ -13,6 +13,7 @@ from pyroxene.compiler.engines.native.blas import single_threaded_blas
 from pyroxene.compiler.engines.native.build import close_with, load_library
 from pyroxene.compiler.engines.native.emit import Program, emit
 from pyroxene.compiler.engines.native.pointers import ALGEBRA, addresses
+from pyroxene.compiler.engines.native.sizes import shared_form
 from pyroxene.compiler.engines.native.toolchain import DENSITY_FLAGS
 from pyroxene.compiler.graph import Graph
 
@@ -20,17 +21,19 @@ __all__ = ["Context", "Emitted"]
 
 
 class Context:
-    """Workspace and data of one caller; a thread needs one of its own. Final.
+    """Workspace, data and sizes of one caller; a thread needs one of its own. Final.
 
     Attributes:
         pointer: the address to hand to the function as its last argument.
     """
 
-    def __init__(self, workspace: int, data: list[torch.Tensor]) -> None:
-        self._workspace = torch.zeros(workspace + 8, dtype=torch.float64)
+    def __init__(self, program: Program, data: list[torch.Tensor]) -> None:
+        self._workspace = torch.zeros(program.workspace + 8, dtype=torch.float64)
         start = -(-self._workspace.data_ptr() // 64) * 64
-        self._data = data
-        self._table = (ctypes.c_void_p * (1 + len(data)))(start, *[tensor.data_ptr() for tensor in data])
+        numbers = torch.tensor(program.sizes, dtype=torch.int64), torch.tensor(program.constants, dtype=torch.float64)
+        self._data = [*data, *numbers]
+        places = [tensor.data_ptr() for tensor in self._data]
+        self._table = (ctypes.c_void_p * (1 + len(places)))(start, *places)
         self.pointer = ctypes.addressof(self._table)
 
 
@@ -60,7 +63,7 @@ class Emitted:
 
     def __init__(self, graph: Graph, name: str, door: str, result: Any, arguments: Sequence[Any]) -> None:
         self.data = list(graph.data)
-        self.program: Program = emit(graph)
+        self.program: Program = shared_form(emit(graph), len(self.data))
         self._library = load_library(self.program.source, name=name, flags=DENSITY_FLAGS)
         close_with(self, self._library)
         if self.program.pointers:
@@ -74,7 +77,7 @@ class Emitted:
 
     def new_context(self) -> Context:
         """Return workspace and data for one more thread."""
-        return Context(self.program.workspace, self.data)
+        return Context(self.program, self.data)
 
     def _one_thread(self) -> contextlib.AbstractContextManager[None]:
         """Keep BLAS to one thread, as chains do, where the function calls it; entering costs 8 us."""

@@ -25,17 +25,23 @@ STACK = 4096
 class _Emitter(NestWriter):
     """Text of one loop; `emit_loop` is its only use."""
 
-    def block_size(self) -> int:
-        """Return how many rows a block has; a divisor of the number of rows where there is a good one."""
+    def block_size(self) -> tuple[int, int]:
+        """Return how many rows a block has, a divisor of the number of rows where there is a good one, and may have.
+
+        The second depends on the kind of the loop, not on its number of rows: programs for other sizes then differ in
+        numbers alone, and share a library.
+        """
         extent = self.loop.extent
         if len(self.loop.nests) == 1:
-            return extent
+            return extent, extent
         widest = max(math.prod(self.axes.extent[a] for a in nest.space) for nest in self.loop.nests)
-        if extent <= (WHOLE if widest == 1 else BLOCK):
-            return extent
         target = BLOCK if widest <= 2 * BLOCK else max(8, 2 * BLOCK * BLOCK // widest // 8 * 8)
+        most = max(2 * target, WHOLE if widest == 1 else BLOCK)
+        if extent <= (WHOLE if widest == 1 else BLOCK):
+            return extent, most
         divisors = [b for b in range(8, 2 * target + 1, 8) if extent % b == 0]
-        return min(divisors, key=lambda b: abs(b - target)) if divisors and max(divisors) >= target // 2 else target
+        good = bool(divisors) and max(divisors) >= target // 2
+        return (min(divisors, key=lambda b: abs(b - target)) if good else target), most
 
     def arrays(self, size: int) -> None:
         """Declare the arrays of values that pass from one nest of a block to another."""
@@ -123,30 +129,30 @@ class _Emitter(NestWriter):
                     kind = "double" if node.kind == "b" else TYPES[node.kind]
                     self.add(f"{kind} {self.memory.names[id(node)]} = {START[node.attributes[0]]};")
         self.clear(extent, before=True)
-        size = self.block_size()
+        size, most = self.block_size()
         if size >= extent:
             self.add("{")
             self.depth += 1
-            self.block(extent, extent)
+            self.block(extent, most)
             self.depth -= 1
             self.add("}")
             return
         self.prefix = "r + "
-        self.add(f"for (long r = 0; r < {extent - extent % size}; r += {size}) {{")
+        whole = extent - extent % size
+        self.add(f"for (long r = 0; r < {whole}; r += {size}) {{")
         self.depth += 1
-        self.block(size, size)
+        self.block(size, most)
         self.depth -= 1
         self.add("}")
-        if extent % size:
-            self.add("{")
-            self.depth += 1
-            self.add(f"const long r = {extent - extent % size};")
-            self.block(extent % size, size)
-            self.depth -= 1
-            self.add("}")
+        self.add("{")  # the rows that are left; where there are none the compiler leaves this out
+        self.depth += 1
+        self.add(f"const long r = {whole};")
+        self.block(extent - whole, most)
+        self.depth -= 1
+        self.add("}")
 
-    def block(self, count: int, size: int) -> None:
-        self.arrays(size)
+    def block(self, count: int, most: int) -> None:
+        self.arrays(most)
         self.clear(count, before=False)
         for nest in self.loop.nests:
             self.nest(nest, count)

@@ -193,7 +193,7 @@ class NestWriter:
             jam = TOGETHER
         rest = length % jam
         self.part_of_nest(nest, order, count, (0, length - rest), jam)
-        if rest:
+        if jam > 1:  # whether or not some are left, so that programs of other sizes differ in numbers alone
             self.part_of_nest(nest, order, count, (length - rest, length), 1)
 
     def has_copies(self, node: Node) -> bool:
