@@ -12,8 +12,8 @@ import torch
 
 from pyroxene._typing import TensorDict
 from pyroxene.compiler.compile import gradient_graph
+from pyroxene.compiler.engines.inductor import InductorFunction
 from pyroxene.compiler.engines.native.engine import NativeFunction
-from pyroxene.compiler.precision import double_precision
 from pyroxene.compiler.scan import SHORT, shortened_loops
 from pyroxene.density.eager import (
     CHECK_TOLERANCE,
@@ -127,8 +127,9 @@ class CompiledDensity:
         Returns:
             shapes (num_chains,) and (num_chains, dim), float64.
         """
-        if isinstance(self.function, EagerFunction):
-            return self.function.batched_value_and_grad(z)
+        if not isinstance(self.function, NativeFunction):
+            values, gradients = self.function.batched_value_and_grad(z)
+            return values, gradients
         pairs = [self.function.value_and_grad(point) for point in z]
         return torch.stack([value for value, _ in pairs]), torch.stack([gradient for _, gradient in pairs])
 
@@ -178,29 +179,6 @@ def _gap(eager: EagerFunction, density: EagerDensity, function: Any) -> float:
         return _difference(eager, _build(density, "native"))
 
 
-class _Inductor:
-    """value_and_grad through torch.compile."""
-
-    def __init__(self, density: EagerDensity) -> None:
-        def both(z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            with torch.enable_grad():
-                value = density(z)
-                (gradient,) = torch.autograd.grad(value, z)
-            return value.detach(), gradient
-
-        from torch.fx.experimental.proxy_tensor import make_fx
-
-        def record(z: torch.Tensor) -> torch.fx.GraphModule:
-            with double_precision():
-                return make_fx(both)(z.requires_grad_(True))
-
-        self._compiled = torch.compile(_recorded(record, density.dim))
-
-    def value_and_grad(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        value, gradient = self._compiled(z.detach().to(torch.float64).requires_grad_(True))
-        return value.detach(), gradient.detach()
-
-
 def _recorded(record: Callable[[torch.Tensor], Any], dim: int) -> Any:
     """Record at the first random point where the model runs: a matrix may have a factor at one and none at another."""
     last: Exception | None = None
@@ -218,7 +196,7 @@ def _recorded(record: Callable[[torch.Tensor], Any], dim: int) -> Any:
 def _build(density: EagerDensity, engine: str) -> Any:
     if engine == "native":
         return NativeFunction(_recorded(lambda z: gradient_graph(density, z), density.dim))
-    return _Inductor(density)
+    return _recorded(lambda z: InductorFunction(density, z), density.dim)
 
 
 def compile_density(density: EagerDensity, engine: str = "auto") -> CompiledDensity:

@@ -58,12 +58,31 @@ def test_engines_agree():
         assert torch.allclose(many_gradients, torch.stack(gradients), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.slow
-def test_inductor_agrees():
+def test_inductor_agrees_at_one_point_and_at_several():
     density = log_density(eight_schools, Y, SIGMA)
+    checks = torch.distributions.Distribution._validate_args
+    compiled, native = density.compiled("inductor"), density.compiled("native")
+    assert torch.distributions.Distribution._validate_args == checks  # torch.compile alone turns them off
+    points = torch.stack([point(density.dim), -point(density.dim), 0.3 * point(density.dim)])
+    values, gradients = zip(*map(native.value_and_grad, points))
+    found, slopes = compiled.value_and_grad(points[0])
+    assert found.dtype == slopes.dtype == torch.float64
+    many, many_slopes = compiled.batched_value_and_grad(points)
+    assert found.item() == pytest.approx(values[0].item(), rel=1e-10)
+    assert torch.allclose(slopes, gradients[0], rtol=1e-10, atol=1e-10)
+    assert torch.allclose(many, torch.stack(values), rtol=1e-10)
+    assert torch.allclose(many_slopes, torch.stack(gradients), rtol=1e-10, atol=1e-10)
+
+
+def test_inductor_compiles_once_for_data_of_one_shape(monkeypatch):
+    density = log_density(eight_schools, Y, SIGMA)
+    density.compiled("inductor")
+    monkeypatch.setattr(torch, "compile", None)
+    other = density.with_data(y=Y + 1.0)
     z = point(density.dim)
-    compiled = density.compiled("inductor")
-    assert compiled.value_and_grad(z)[0].item() == pytest.approx(density.compiled("native")(z).item(), rel=1e-10)
+    assert other.compiled("inductor")(z).item() == pytest.approx(other.compiled("native")(z).item(), rel=1e-10)
+    with pytest.raises(TypeError):  # the same test with another shape does compile
+        log_density(eight_schools, Y[:5], SIGMA[:5]).compiled("inductor")
 
 
 def test_auto_takes_native_and_says_why():
