@@ -29,6 +29,16 @@ class Explanation:
         operations: how many of each kind the machine code computes; empty on other engines.
         compile_seconds: what preparing the engine took.
         gradient_seconds: what one value and gradient takes.
+
+    Example:
+        >>> found = Explanation({"x": ((3,), "Real()")}, ("y",), 3, "eager", "it was asked for", {}, 0.0, 2e-4)
+        >>> print(found)
+        site      shape        support
+        x         (3,)         Real()
+        observed: y
+        dimension: 3
+        engine: eager (it was asked for)
+        prepared in 0.00 s; one value and gradient takes 200 us
     """
 
     sites: Mapping[str, tuple[tuple[int, ...], str]]

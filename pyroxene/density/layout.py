@@ -69,6 +69,15 @@ class Slot:
         value_event_dim: how many event dimensions the value on the support has.
         transform: from the unconstrained value to the support.
         is_identity: whether the support is unconstrained, so that the transform changes nothing.
+
+    Example:
+        >>> import pyroxene, pyroxene.distributions as dist
+        >>> from pyroxene.density import trace_structure
+        >>> model = lambda: pyroxene.sample("w", dist.Dirichlet(torch.ones(3)))
+        >>> (site,) = trace_structure(model).latent_sites.values()
+        >>> slot = Slot.of(site, start=0)
+        >>> slot.size, slot.to_support(slot.cut(torch.zeros(2)))
+        (2, tensor([0.3333, 0.3333, 0.3333]))
     """
 
     name: str
@@ -82,7 +91,16 @@ class Slot:
 
     @staticmethod
     def of(site: Mapping[str, Any], start: int) -> Slot:
-        """Place a sample site, whose message holds a value on its support."""
+        """Place a sample site, whose message holds a value on its support.
+
+        Args:
+            site: its message.
+            start: its first position in the flat vector.
+
+        Raises:
+            SupportError: its support has no bijection.
+            SiteError: its value is no tensor.
+        """
         fn, value = site["fn"], site["value"]
         with helpful_support_errors(site):
             transform = biject_to(fn.support)

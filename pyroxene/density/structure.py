@@ -25,6 +25,16 @@ class Structure:
         trace: the run, without the plates' draws of indices.
         plates: every vectorised plate by name.
         subsampled: names of plates that draw a subsample.
+
+    Example:
+        >>> import torch, pyroxene, pyroxene.distributions as dist
+        >>> def model(y):
+        ...     mean = pyroxene.sample("mean", dist.Normal(0.0, 1.0))
+        ...     with pyroxene.plate("rows", len(y)):
+        ...         pyroxene.sample("y", dist.Normal(mean, 1.0), obs=y)
+        >>> structure = trace_structure(model, torch.zeros(3))
+        >>> list(structure.latent_sites), list(structure.observed_sites), structure.plates["rows"].size
+        (['mean'], ['y'], 3)
     """
 
     trace: Trace
