@@ -245,6 +245,6 @@ def test_wide_and_huge_tables_stay():
         z = torch.zeros(columns, dtype=torch.float64)
         return gradient_graph(lambda z: (table @ z).sin().sum(), z)
 
-    for shape in ((20, 30), (60_000, 10), (300, 4)):
+    for shape in ((20, 30), (60_000, 10)):
         graph = graph_of(*shape)
         assert by_columns(graph) is graph
