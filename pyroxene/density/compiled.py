@@ -47,6 +47,10 @@ class EagerDensity(Protocol):
     def dim(self) -> int:
         """The length of z."""
 
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes."""
+
     def __call__(self, z: torch.Tensor) -> torch.Tensor:
         """Return the log density at z."""
 
@@ -98,6 +102,11 @@ class CompiledDensity:
     def dim(self) -> int:
         """The length of z."""
         return self.density.dim
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes; points, values and gradients are the processor's on every engine."""
+        return self.density.device
 
     @property
     def layout(self) -> Layout:
@@ -196,7 +205,7 @@ def _recorded(record: Callable[[torch.Tensor], Any], dim: int) -> Any:
 def _build(density: EagerDensity, engine: str) -> Any:
     if engine == "native":
         return NativeFunction(_recorded(lambda z: gradient_graph(density, z), density.dim))
-    return _recorded(lambda z: InductorFunction(density, z), density.dim)
+    return _recorded(lambda z: InductorFunction(density, z.to(density.device)), density.dim)
 
 
 def compile_density(density: EagerDensity, engine: str = "auto") -> CompiledDensity:
@@ -215,7 +224,7 @@ def compile_density(density: EagerDensity, engine: str = "auto") -> CompiledDens
     if engine not in ENGINES:
         raise UsageError("no such engine", expected=f"one of {', '.join(ENGINES)}", got=engine)
     start = time.perf_counter()
-    eager = EagerFunction(density, density.dim)
+    eager = EagerFunction(density, density.dim, density.device)
     if engine == "eager":
         return CompiledDensity(density, "eager", "it was asked for", 0.0, eager)
     if density.dim == 0:

@@ -55,11 +55,15 @@ class EagerFunction:
     Args:
         function: from a tensor (dim,) to a scalar log density, differentiable.
         dim: the length of the vector.
+        device: where the function computes; vectors come from the processor, and values and gradients go back there.
     """
 
-    def __init__(self, function: Callable[[torch.Tensor], torch.Tensor], dim: int) -> None:
+    def __init__(
+        self, function: Callable[[torch.Tensor], torch.Tensor], dim: int, device: torch.device | None = None
+    ) -> None:
         self.function = function
         self.dim = dim
+        self.device = device or torch.device("cpu")
         self._is_plain: bool | None = None
         self._in_batches = True
 
@@ -98,8 +102,10 @@ class EagerFunction:
         if self._in_batches:
             try:
                 with self._modes()():
-                    gradients, values = torch.func.vmap(torch.func.grad_and_value(self.function))(z.to(torch.float64))
-                return values.to(torch.float64), gradients.to(torch.float64)
+                    gradients, values = torch.func.vmap(torch.func.grad_and_value(self.function))(
+                        z.to(self.device, torch.float64)
+                    )
+                return values.to("cpu", torch.float64), gradients.to("cpu", torch.float64)
             except (RuntimeError, ValueError):  # the function branches on values, or one row's factorisation fails
                 self._in_batches = False
         pairs = [self.value_and_grad(row) for row in z]
@@ -123,7 +129,7 @@ class EagerFunction:
         return compared
 
     def _evaluate(self, z: torch.Tensor, modes: Callable[[], contextlib.AbstractContextManager[None]]) -> Pair:
-        leaf = z.detach().to(torch.float64).requires_grad_(True)
+        leaf = z.detach().to(self.device, torch.float64).requires_grad_(True)
         gradient = None
         try:
             with torch.enable_grad(), modes():  # backward too: autograd, above the modes, keeps narrow tensors
@@ -131,7 +137,7 @@ class EagerFunction:
                 if value.requires_grad:
                     (gradient,) = torch.autograd.grad(value, leaf, allow_unused=True)
         except LinAlgError:
-            return leaf.new_full((), torch.nan), torch.zeros_like(leaf)
+            return z.new_full((), torch.nan, dtype=torch.float64), torch.zeros_like(z, dtype=torch.float64)
         if gradient is None:  # a constant, as of a flat prior without data
             gradient = torch.zeros_like(leaf)
-        return value.detach().to(torch.float64), gradient.to(torch.float64)
+        return value.detach().to("cpu", torch.float64), gradient.to("cpu", torch.float64)

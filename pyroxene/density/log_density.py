@@ -97,11 +97,18 @@ class LogDensity:
         """The length of z."""
         return self.layout.dim
 
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes: the device of its first latent value."""
+        for site in self.structure.latent_sites.values():
+            return torch.device(site["value"].device)
+        return torch.device("cpu")
+
     def __call__(self, z: torch.Tensor) -> torch.Tensor:
         """Return the log density at z, with the log-Jacobian of the map to the supports.
 
         Args:
-            z: unconstrained, shape (dim,).
+            z: unconstrained, shape (dim,), on `device`.
 
         Returns:
             a scalar; -inf where the data are impossible, nan where the model computes nan.
@@ -151,7 +158,7 @@ class LogDensity:
         return self.layout.unconstrain(values)
 
     def initial_point(self, strategy: Callable[[Any], Any] = init_to_uniform, rng: int | None = None) -> torch.Tensor:
-        """Return a starting point, shape (dim,).
+        """Return a starting point, shape (dim,), on the processor.
 
         Args:
             strategy: gives each site a first value; see pyroxene.density.initialization.
@@ -167,7 +174,7 @@ class LogDensity:
             if rng is not None:
                 set_rng_state(before)
         values = {name: site["value"] for name, site in structure.latent_sites.items()}
-        return self.layout.unconstrain(values).detach()
+        return self.layout.unconstrain(values).detach().cpu()
 
     def with_data(self, **new: Any) -> LogDensity:
         """Return the same density for other data.

@@ -32,6 +32,11 @@ class StoredDensity:
         """The length of z."""
         return self.layout.dim
 
+    @property
+    def device(self) -> torch.device:
+        """The processor, where machine code runs."""
+        return torch.device("cpu")
+
     def __call__(self, z: torch.Tensor) -> torch.Tensor:
         """Raise: the model is not here."""
         self._refuse("evaluated in PyTorch")

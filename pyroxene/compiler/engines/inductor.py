@@ -69,10 +69,13 @@ class InductorFunction:
 
     Args:
         function: pure; from a float64 vector to a scalar.
-        z: a point to record it at, shape (dim,).
+        z: a point to record it at, shape (dim,), on the device where the function computes; values and gradients come
+            back to the processor.
     """
 
     def __init__(self, function: Callable[[torch.Tensor], torch.Tensor], z: torch.Tensor) -> None:
+        self.device = z.device
+
         def both(z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             with torch.enable_grad():
                 leaf = z.detach().requires_grad_(True)
@@ -87,12 +90,12 @@ class InductorFunction:
     def value_and_grad(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the value, a scalar, and the gradient, shape (dim,), float64."""
         with torch.no_grad():
-            value, gradient = self._run(z.detach().to(torch.float64), *self._closed)
-        return value, gradient
+            value, gradient = self._run(z.detach().to(self.device, torch.float64), *self._closed)
+        return value.cpu(), gradient.cpu()
 
     def batched_value_and_grad(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return values (chains,) and gradients (chains, dim) at points (chains, dim); each number of them compiles."""
-        z = z.detach().to(torch.float64)
+        z = z.detach().to(self.device, torch.float64)
         with torch.no_grad():
             if len(z) not in self._batches:
                 whole = (None,) * len(self._closed)
@@ -101,4 +104,4 @@ class InductorFunction:
                 compiled = _compiled(module, [z, *closed])
                 self._batches[len(z)] = lambda z: compiled(z, *closed)
             values, gradients = self._batches[len(z)](z)
-        return values, gradients
+        return values.cpu(), gradients.cpu()

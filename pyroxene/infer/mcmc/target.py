@@ -91,12 +91,14 @@ class Target:
         return torch.cat(parts, -1) if parts else torch.zeros(*lead, 0, dtype=torch.float64)
 
     def constrain(self, z: torch.Tensor, names: set[str] | None = None) -> TensorDict:
-        """Return values on their supports by site, shape lead + the site's, in the site's precision.
+        """Return values on their supports by site, shape lead + the site's, in the site's precision, on its device.
 
         Args:
             z: shape lead + (dim,).
             names: only these sites.
         """
+        if self.log_density is not None:
+            z = z.to(self.log_density.device)
         with torch.no_grad():
             return {
                 slot.name: slot.to_support(self._cut(slot, z)).to(self.dtypes[slot.name])
@@ -237,5 +239,6 @@ def potential_target(
         return -potential_fn({slot.name: Target._cut(slot, z) for slot in slots})
 
     dim = slots[-1].start + slots[-1].size if slots else 0
-    bare: Any = EagerFunction(function, dim)  # neither layout nor data: chains ask for value and gradient alone
+    device = next(iter(initial_params.values())).device if initial_params else None
+    bare: Any = EagerFunction(function, dim, device)  # neither layout nor data: chains ask for value and gradient alone
     return Target(compile_density(bare, engine), placed, dtypes, dict(transforms or {}), None, None, function)
