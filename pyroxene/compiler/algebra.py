@@ -10,6 +10,7 @@ import torch
 
 from pyroxene.compiler.evaluate import DTYPES, apply
 from pyroxene.compiler.graph import POINTWISE, Node
+from pyroxene.compiler.strides import contiguous
 
 __all__ = ["literal_of", "simplify", "simplify_reduce"]
 
@@ -252,6 +253,16 @@ def simplify_reduce(b: _Maker, source: Node, how: str, dims: tuple[int, ...]) ->
             if how == "sum":
                 return b("mul", rest, float(count)) if source.kind == "f" else b("imul", rest, count)
             return b("pow", rest, float(count)) if how == "prod" else rest
+        repeated = [axis for axis, size in enumerate(source.shape) if size > 1 and strides[axis] == 0]
+        if repeated:  # the same reduction for each: once, before the broadcast
+            own_axes = [axis for axis in range(len(strides)) if axis not in repeated]
+            inner_shape, inner_steps = (tuple(of[axis] for axis in own_axes) for of in (source.shape, strides))
+            inner = b.view(source.inputs[0], inner_shape, inner_steps, offset)
+            once = b.reduce(inner, how, [own_axes.index(d) for d in dims])
+            left = [axis for axis in range(len(strides)) if axis not in dims]
+            own = iter(contiguous(once.shape))
+            steps = tuple(0 if axis in repeated else next(own) for axis in left)
+            return b.view(once, tuple(source.shape[axis] for axis in left), steps, 0)
     if how != "sum" or source.kind != "f":
         return None
     if source.op == "neg":

@@ -11,6 +11,7 @@ from pyroxene.compiler.capture import capture, capture_noisy
 from pyroxene.compiler.engines.native.engine import NativeFunction
 from pyroxene.compiler.graph import Graph, verify
 from pyroxene.compiler.noise import NoisyGraph
+from pyroxene.compiler.passes.divide import share_divisors
 from pyroxene.compiler.passes.expand import expand
 from pyroxene.compiler.passes.fold import fold
 
@@ -31,7 +32,7 @@ def gradient_graph(function: Callable[[torch.Tensor], torch.Tensor], z: torch.Te
     verify(graph)
     graph = value_and_gradient(graph)
     verify(graph)
-    return fold(expand(graph))
+    return fold(share_divisors(expand(graph)))
 
 
 def compile_native(function: Callable[[torch.Tensor], torch.Tensor], z: torch.Tensor) -> NativeFunction:
@@ -63,4 +64,4 @@ def noisy_gradient_graph(function: Callable[..., torch.Tensor], arguments: Seque
     graph = value_and_gradient(noisy.graph)
     graph = Graph(graph.inputs, graph.outputs[:2], graph.data)
     verify(graph)
-    return NoisyGraph(fold(expand(graph)), noisy.draws)
+    return NoisyGraph(fold(share_divisors(expand(graph))), noisy.draws)

@@ -16,7 +16,7 @@ BLOCK = 64
 """Rows of a block: their values stay in the first-level cache, and a pass over a design matrix serves both products."""
 
 WHOLE = 128
-"""Up to so many rows are one block."""
+"""Up to so many rows are one block; so many rows has a block of a table that is stored by columns."""
 
 STACK = 4096
 """The largest array of doubles on the stack; larger ones take workspace."""
@@ -35,6 +35,8 @@ class _Emitter(NestWriter):
         if len(self.loop.nests) == 1:
             return extent, extent
         widest = max(math.prod(self.axes.extent[a] for a in nest.space) for nest in self.loop.nests)
+        if widest <= 2 * BLOCK and any(len(n.space) == 1 and self.rows_are_contiguous(n) for n in self.loop.nests):
+            return min(extent, WHOLE), WHOLE  # by columns: each has a sum across a vector at the end of a block
         target = BLOCK if widest <= 2 * BLOCK else max(8, 2 * BLOCK * BLOCK // widest // 8 * 8)
         most = max(2 * target, WHOLE if widest == 1 else BLOCK)
         if extent <= (WHOLE if widest == 1 else BLOCK):

@@ -15,6 +15,9 @@ from pyroxene.compiler.strides import contiguous
 
 __all__ = ["START", "TOGETHER", "NestWriter"]
 
+WRITTEN_OUT = 4
+"""Loops of so few rounds are written out by the compiler: as vectors they would be masked, and pass through memory."""
+
 TOGETHER = 4
 """Rows that a product of a matrix, or its transpose, by a vector takes together: the vector is loaded once for all."""
 
@@ -229,7 +232,7 @@ class NestWriter:
                     self.open_total(node)
             innermost = depth == len(order) - 1
             if innermost and plain:
-                self.pragma(ending, jam)
+                self.pragma(ending, jam, count if axis == self.loop.axis else self.axes.extent[axis])
             is_rows = axis == self.loop.axis
             variable = "i" if is_rows else f"k{axis}"
             start, stop = part if depth == 0 else (0, count if is_rows else self.axes.extent[axis])
@@ -255,8 +258,11 @@ class NestWriter:
             yield
         self.set_together(0)
 
-    def pragma(self, ending: dict[int, list[Node]], jam: int) -> None:
-        """Let the compiler add up in any order, in just the variables of these reductions."""
+    def pragma(self, ending: dict[int, list[Node]], jam: int, length: int) -> None:
+        """Let the compiler add up in any order, in the variables of these reductions alone, or write it out."""
+        if length <= WRITTEN_OUT:
+            self.add(f"#pragma GCC unroll {WRITTEN_OUT}")
+            return
         clauses = []
         for depth, nodes in sorted(ending.items()):
             for node in nodes:

@@ -22,6 +22,15 @@ UNROLLED_AXIS = 8
 UNROLLED_NODE = 16
 """Into how many statements one node may be written out."""
 
+FEWEST_ROWS = 24
+"""Loops of fewer rows are not parted around functions."""
+
+CALLED = frozenset(
+    """exp log log1p expm1 log2 log10 exp2 sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh erf erfc pow
+    atan2 hypot""".split()
+)
+"""Pointwise operations that are functions of libm, or of its vector form."""
+
 CALLS = frozenset({"cumsum", "matmul", "cholesky", "cholesky_adjoint", "solve", "scan"})
 
 
@@ -246,8 +255,29 @@ class Schedule:
                     own = max(own, level[id(base)] + (0 if same else 1))
             level[id(node)], keys[id(node)] = own, key
             nests.setdefault((own, key), Nest(space, [])).nodes.append(node)
-        loop.nests = [nests[key] for key in sorted(nests)]
+        loop.nests = [part for key in sorted(nests) for part in self._around_functions(nests[key], loop)]
         return loop
+
+    def _around_functions(self, nest: Nest, loop: Loop) -> list[Nest]:
+        """Part a nest where functions are called, so that nothing has to live in registers while they run.
+
+        A function of a vector may use all vector registers: sums and values that are needed after it would be stored
+        and loaded around each call. So calls come as early as they can, and all else as late: sums in the last part.
+        """
+        called = {id(node) for node in nest.nodes if node.op in CALLED}
+        if not called or nest.space or loop.extent < FEWEST_ROWS or any(node.op == "put" for node in nest.nodes):
+            return [nest]
+        inside = {id(node): node for node in nest.nodes}
+        part: dict[int, int] = {}
+        for node in nest.nodes:
+            bases = [read_through(source)[0] for source in node.inputs]
+            part[id(node)] = max((part[id(b)] + (id(b) in called) for b in bases if id(b) in inside), default=0)
+        last = max(part[id(node)] + (id(node) in called) for node in nest.nodes)
+        for node in reversed(nest.nodes):
+            if id(node) not in called:
+                part[id(node)] = min((part[id(u)] for u in self.users[id(node)] if id(u) in inside), default=last)
+        parts = [Nest(nest.space, [n for n in nest.nodes if part[id(n)] == number]) for number in range(last + 1)]
+        return [found for found in parts if found.nodes]
 
     def ends_nest(self, node: Node, loop: Loop) -> bool:
         """Say whether a value is there only after a nest's loops: a reduction over more than written-out axes."""

@@ -1,0 +1,88 @@
+"""What passes and schedules make of graphs: the same numbers, by fewer or better placed operations."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+import torch
+
+from pyroxene.compiler.compile import compile_native, gradient_graph
+from pyroxene.compiler.graph import nested
+from pyroxene.scan import scan
+
+needs_compiler = pytest.mark.skipif(
+    not any(map(shutil.which, ("cc", "gcc", "clang"))), reason="there is no C compiler on the path"
+)
+
+
+def operations(function, dim):
+    graph = gradient_graph(function, torch.linspace(0.1, 0.9, dim, dtype=torch.float64))
+    return [node for inner in nested(graph) for node in inner.nodes()]
+
+
+def agrees(function, dim):
+    z = torch.linspace(0.1, 0.9, dim, dtype=torch.float64)
+    leaf = z.clone().requires_grad_(True)
+    value = function(leaf)
+    (gradient,) = torch.autograd.grad(value, leaf)
+    found, slope = compile_native(function, z).value_and_grad(z)
+    assert found.item() == pytest.approx(value.item(), rel=1e-12)
+    assert torch.allclose(slope, gradient, rtol=1e-11, atol=1e-12)
+
+
+def test_a_reduction_of_what_repeats_is_done_once():
+    """A mixture's weights, which torch repeats for each row before it normalises them."""
+    y = torch.linspace(-1.0, 1.0, 500, dtype=torch.float64)
+
+    def mixture(z):
+        weights = torch.log_softmax(z.expand(500, 2), -1)
+        return torch.logsumexp(weights - (y[:, None] - z).square(), -1).sum()
+
+    sizes = [node.size for node in operations(mixture, 2) if node.op == "reduce" and node.attributes[0] == "max"]
+    assert sorted(sizes) == [1, 500]  # of the weights, and of the rows
+    agrees(mixture, 2)
+
+
+def test_values_divide_once():
+    x = torch.linspace(-1.0, 1.0, 100, dtype=torch.float64)
+
+    def varying_scale(z):
+        scale = (x * z[1]).exp() + 0.5
+        return ((x - z[0]) / scale).square().sum() + scale.log().sum()
+
+    divisions = [node for node in operations(varying_scale, 2) if node.op in ("div", "reciprocal") and node.size > 1]
+    assert [node.op for node in divisions] == ["reciprocal"]
+    agrees(varying_scale, 2)
+
+
+@needs_compiler
+@pytest.mark.parametrize("rows", [10, 100, 300])
+def test_loops_are_parted_around_functions(rows):
+    x = torch.linspace(0.1, 2.0, rows, dtype=torch.float64)
+
+    def functions(z):
+        inner = torch.log1p((x * z[0]).exp() + (z[1] - x).square())
+        return (inner * torch.sin(x * z[1] + inner) - inner.exp().log()).sum()
+
+    agrees(functions, 2)
+    source = compile_native(functions, torch.ones(2, dtype=torch.float64)).program.source
+    assert ("cv" in source) == (rows > 24)  # arrays between the parts
+
+
+def test_backward_loops_compute_little_once_more():
+    def polynomial(z):
+        def step(carry, x):
+            value = carry
+            for _ in range(20):
+                value = value * z[0] + x
+            return value, value
+
+        _, values = scan(step, z[1], torch.linspace(0.0, 1.0, 50, dtype=torch.float64))
+        return values.square().sum()
+
+    graph = gradient_graph(polynomial, torch.tensor([0.5, 0.5], dtype=torch.float64))
+    forward, backward = nested(graph)[1:]
+    products = [sum(node.op == "mul" for node in body.nodes()) for body in (forward, backward)]
+    assert products[0] == 20 and products[1] < 50  # 40 for the adjoint; with all 20 once more there are 59
+    agrees(polynomial, 2)
