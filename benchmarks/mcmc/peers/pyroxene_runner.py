@@ -31,6 +31,7 @@ class Pyroxene:
         self.model = job.posterior.pyroxene_loop() if loop else job.posterior.pyroxene_model()
         self.data = {name: torch.as_tensor(value) for name, value in job.data.items()}
         self.compile_seconds = None
+        self.kernel = None
 
     def log_density(self):
         """Return the density on the engine that was asked for; the eager one where the figure is density."""
@@ -95,11 +96,13 @@ class Pyroxene:
 
         def everything():
             pyroxene.set_rng_seed(1000 + seed)
-            # another radius is given only where the posterior has its own: the default is the user's way
-            radius = self.job.init_radius
-            start = {} if radius == 2.0 else {"init_strategy": lambda site=None: init_to_uniform(site, radius)}
+            if self.kernel is None:
+                # another radius is given only where the posterior has its own: the default is the user's way
+                radius = self.job.init_radius
+                start = {} if radius == 2.0 else {"init_strategy": lambda site=None: init_to_uniform(site, radius)}
+                self.kernel = NUTS(self.model, **start)
             mcmc = MCMC(
-                NUTS(self.model, **start),
+                self.kernel,
                 num_samples=options.draws,
                 warmup_steps=options.warmup,
                 num_chains=options.chains,
