@@ -54,8 +54,7 @@ class ChainDraws:
 
 
 def _draws_of(out: Recording, wanted: int) -> ChainDraws:
-    statistics = torch.from_numpy(out.statistics[: out.recorded])
-    columns = {name: statistics[:, column].clone() for column, name in enumerate(STATISTICS)}
+    columns = dict(zip(STATISTICS, torch.from_numpy(numpy.ascontiguousarray(out.statistics[: out.recorded].T))))
     for name in ("tree_depth", "num_steps"):
         columns[name] = columns[name].long()
     columns["diverging"] = columns["diverging"] > 0.5

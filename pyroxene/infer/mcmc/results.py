@@ -137,11 +137,12 @@ def grave_findings(target: Target, chains: Sequence[Chain]) -> list[Finding]:
         chains: each with its `draws`.
     """
     findings = []
+    troubles = [chain.trouble for chain in chains]
     for trouble, symptom in (
         ("all_diverged", Symptom.ALL_DIVERGENT),
         ("step_size_collapsed", Symptom.STEP_SIZE_COLLAPSED),
     ):
-        of = [chain for chain in chains if chain.trouble == trouble]
+        of = [chain for chain, found in zip(chains, troubles) if found == trouble]
         if of:
             numbers = ", ".join(str(chain.number) for chain in of)
             size = f"{min(chain.sampler.step_size for chain in of):.3g}"

@@ -21,6 +21,7 @@ from pyroxene.density import (
 from pyroxene.distributions.util import scale_and_mask
 from pyroxene.errors import PyroxeneError, SiteError, SupportError, UsageError, describe
 from pyroxene.infer.mcmc.chain import Chain
+from pyroxene.infer.mcmc.sampler import Outcome
 from pyroxene.infer.mcmc.target import Target
 from pyroxene.poutine.messenger import block_messengers
 
@@ -62,7 +63,7 @@ def refuse_impossible(target: Target, chains: Sequence[Chain]) -> None:
         SiteError: names the first site whose density is not finite.
     """
     for chain in chains:
-        if chain.trouble == "impossible_start":
+        if chain.outcome == Outcome.IMPOSSIBLE:
             raise _blame(target, torch.from_numpy(chain.sampler.draw[0]), f"where chain {chain.number} stood before")
 
 

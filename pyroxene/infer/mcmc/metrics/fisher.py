@@ -137,9 +137,10 @@ def scale_from_gradient(gradient: numpy.ndarray) -> numpy.ndarray:
     size = numpy.abs(gradient)
     if not size.max() > _FLAT:
         return numpy.ones(len(gradient))
-    logs = numpy.log(numpy.clip(size, SMALLEST, LARGEST))
-    middle = numpy.log(numpy.clip(numpy.median(size[size > 0.0]), SMALLEST, LARGEST))
-    return numpy.exp(-0.5 * numpy.clip(logs, middle - 7.0, middle + 14.0))
+    logs = numpy.log(numpy.minimum(numpy.maximum(size, SMALLEST), LARGEST))
+    steep = numpy.sort(logs[size > 0.0])
+    middle = 0.5 * (steep[(len(steep) - 1) // 2] + steep[len(steep) // 2])  # the median; numpy's own costs 60 us
+    return numpy.exp(-0.5 * numpy.minimum(numpy.maximum(logs, middle - 7.0), middle + 14.0))
 
 
 def geometric_mean(covariance: numpy.ndarray, precision: numpy.ndarray) -> numpy.ndarray:
