@@ -13,9 +13,9 @@ import numpy
 from pyroxene import settings
 from pyroxene.errors import CaptureError, CompilerError
 from pyroxene.infer.elbo.base import ELBO
+from pyroxene.infer.guards import Guards
 from pyroxene.infer.native_svi.arguments import Arguments, Span
 from pyroxene.infer.native_svi.engine import EagerStep, NativeSteps
-from pyroxene.infer.guards import Guards
 from pyroxene.logger import log
 from pyroxene.params import get_param_store
 from pyroxene.poutine.runtime import am_i_wrapped
