@@ -52,15 +52,16 @@ class Guards:
 
     Args:
         functions: the model, the guide.
-        whole_arrays: whether all elements of numpy arrays are compared, or a sample: at most 64 of each.
+        strict: whether all elements of numpy arrays are compared, in the place of at most 64 of each; and which object
+            each name stands for, and modules' parameters.
 
     Attributes:
-        is_complete: whether all was remembered; there is a limit.
+        is_complete: whether all was remembered: there is a limit, and objects of other languages hide what they hold.
     """
 
-    def __init__(self, *functions: Callable[..., Any], whole_arrays: bool = False) -> None:
+    def __init__(self, *functions: Callable[..., Any], strict: bool = False) -> None:
         self.is_complete = True
-        self._whole_arrays = whole_arrays
+        self._strict = strict
         self._found: list[tuple[Callable[[], Any], Any, Any]] = []
         self._seen: set[int] = set()
         self._waiting: deque[Any] = deque()
@@ -71,12 +72,10 @@ class Guards:
 
     def hold(self) -> bool:
         """Say whether all that was remembered is as it was."""
-        return all(_mark(read(), self._whole_arrays) == mark for read, mark, _ in self._found)
+        return all(_mark(read(), self._strict) == mark for read, mark, _ in self._found)
 
     def _add(self, read: Callable[[], Any], value: Any) -> None:
-        self._found.append(
-            (read, _mark(value, self._whole_arrays), value)
-        )  # the value too, so that no other gets its id
+        self._found.append((read, _mark(value, self._strict), value))  # the value too, so that no other gets its id
 
     def _remember(self, read: Callable[[], Any]) -> None:
         value = read()
@@ -102,9 +101,11 @@ class Guards:
             for part in (value.func, *value.args, *value.keywords.values()):
                 self._follow(part)
         elif isinstance(value, dict):
+            self._add(functools.partial(len, value), len(value))
             for key in list(value):
                 self._remember_leaf(functools.partial(value.get, key, _ABSENT))
         elif isinstance(value, list):
+            self._add(functools.partial(len, value), len(value))
             self.is_complete &= len(value) <= _MOST_OBJECTS
             for position in range(min(len(value), _MOST_OBJECTS)):
                 self._remember_leaf(functools.partial(_entry, value, position))
@@ -122,6 +123,15 @@ class Guards:
         for name in dict.fromkeys(_names(function.__code__)):
             if name in function.__globals__:
                 self._remember(functools.partial(function.__globals__.get, name, _ABSENT))
+                self._follow_module(function.__globals__[name], function)
+
+    def _follow_module(self, module: Any, function: types.FunctionType) -> None:
+        """Remember the attributes of a user's module that a function may read: those that its code names."""
+        if not isinstance(module, types.ModuleType) or module.__name__.partition(".")[0] in _OWN:
+            return
+        for name in dict.fromkeys(_names(function.__code__)):
+            if name in vars(module):
+                self._remember(functools.partial(vars(module).get, name, _ABSENT))
 
     def _follow_object(self, value: Any) -> None:
         for name in ("forward", "__call__"):
@@ -130,16 +140,22 @@ class Guards:
                 self._follow(method)
         for child in getattr(value, "_modules", {}).values():
             self._follow(child)
+        if not hasattr(value, "__dict__"):
+            self.is_complete = False
+        watched = ("_parameters", "_buffers") if self._strict else ()
         for name in list(getattr(value, "__dict__", {})):
-            if not (name.startswith("_") and isinstance(value, torch.nn.Module)):
+            if not (name.startswith("_") and isinstance(value, torch.nn.Module)) or name in watched:
                 self._remember_leaf(functools.partial(value.__dict__.get, name, _ABSENT))
 
     def _remember_leaf(self, read: Callable[[], Any]) -> None:
-        """Remember a number, a string or a tensor; follow other objects, which come and go without meaning much."""
+        """Remember a number, a string or a tensor; follow other objects, which may come and go without meaning much."""
         value = read()
-        if not isinstance(value, (torch.Tensor, numpy.ndarray)) and type(value) not in _PLAIN:
+        is_leaf = isinstance(value, (torch.Tensor, numpy.ndarray)) or type(value) in _PLAIN
+        if not is_leaf:
             self._follow(value)
-        elif len(self._found) < _MOST_VALUES:
+        if not is_leaf and not self._strict:
+            return
+        if len(self._found) < _MOST_VALUES:
             self._add(read, value)
         else:
             self.is_complete = False

@@ -64,7 +64,7 @@ class KeptTarget:
             target = make()
             if am_i_wrapped() or _has_parameters(target):
                 return target
-            guards = Guards(model, *arguments.objects(), whole_arrays=True)
+            guards = Guards(model, *arguments.objects(), strict=True)
             if not guards.is_complete:
                 return target
             made = _Made(target, options, arguments, guards)

@@ -62,6 +62,76 @@ def test_whatever_changes_is_recorded_anew(data, monkeypatch):
     assert not is_new(data, scale=2.0)
 
 
+SCALES = {"y": [1.0]}
+
+
+class Settings:
+    """What a model reads."""
+
+    def __init__(self):
+        self.width = 1.0
+
+
+HELD = Settings()
+HELD.inner = Settings()
+
+
+def reader(y):
+    mean = pyroxene.sample("mean", dist.Normal(0.0, HELD.inner.width * sum(SCALES["y"])))
+    pyroxene.sample("y", dist.Normal(mean, 1.0).expand([len(y)]).to_event(1), obs=y)
+
+
+def test_what_a_model_reads_is_watched(data):
+    kernel = NUTS(reader, engine="eager")
+
+    def is_new():
+        before, after = target(kernel, data), target(kernel, data)
+        return before is not after
+
+    assert not is_new()
+    for change in (
+        lambda: SCALES["y"].append(1.0),
+        lambda: SCALES["y"].__setitem__(0, 3.0),
+        lambda: SCALES.update(z=[1.0]),
+        lambda: setattr(HELD.inner, "width", 2.0),
+        lambda: setattr(HELD, "inner", Settings()),
+    ):
+        before = target(kernel, data)
+        change()
+        assert target(kernel, data) is not before
+        assert not is_new()
+
+
+def test_weights_of_a_network_are_watched(data):
+    layer = torch.nn.Linear(1, 1)
+
+    def through_layer(y):
+        mean = pyroxene.sample("mean", dist.Normal(torch.zeros(1), 1.0).to_event(1))
+        pyroxene.sample("y", dist.Normal(layer(mean), 1.0).expand([len(y)]).to_event(1), obs=y)
+
+    kernel = NUTS(through_layer, engine="eager")
+    first = target(kernel, data)
+    assert target(kernel, data) is first
+    with torch.no_grad():
+        layer.weight.add_(1.0)
+    assert target(kernel, data) is not first
+
+
+def test_objects_that_hide_what_they_hold_are_not_trusted(data):
+    class Hidden:
+        __slots__ = ("width",)
+
+    hidden = Hidden()
+    hidden.width = 1.0
+
+    def hiding(y):
+        mean = pyroxene.sample("mean", dist.Normal(0.0, hidden.width))
+        pyroxene.sample("y", dist.Normal(mean, 1.0).expand([len(y)]).to_event(1), obs=y)
+
+    kernel = NUTS(hiding, engine="eager")
+    assert target(kernel, data) is not target(kernel, data)
+
+
 def test_what_cannot_be_watched_is_recorded_each_time(data):
     parameters = NUTS(with_parameter, engine="eager")
     assert target(parameters, data) is not target(parameters, data)
