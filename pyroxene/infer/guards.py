@@ -101,11 +101,11 @@ class Guards:
             for part in (value.func, *value.args, *value.keywords.values()):
                 self._follow(part)
         elif isinstance(value, dict):
-            self._add(functools.partial(len, value), len(value))
+            self._remember_length(value)
             for key in list(value):
                 self._remember_leaf(functools.partial(value.get, key, _ABSENT))
         elif isinstance(value, list):
-            self._add(functools.partial(len, value), len(value))
+            self._remember_length(value)
             self.is_complete &= len(value) <= _MOST_OBJECTS
             for position in range(min(len(value), _MOST_OBJECTS)):
                 self._remember_leaf(functools.partial(_entry, value, position))
@@ -146,6 +146,11 @@ class Guards:
         for name in list(getattr(value, "__dict__", {})):
             if not (name.startswith("_") and isinstance(value, torch.nn.Module)) or name in watched:
                 self._remember_leaf(functools.partial(value.__dict__.get, name, _ABSENT))
+
+    def _remember_length(self, values: dict[Any, Any] | list[Any]) -> None:
+        """Remember how many entries there are; not where a program may count its runs in them."""
+        if self._strict:
+            self._add(functools.partial(len, values), len(values))
 
     def _remember_leaf(self, read: Callable[[], Any]) -> None:
         """Remember a number, a string or a tensor; follow other objects, which may come and go without meaning much."""
