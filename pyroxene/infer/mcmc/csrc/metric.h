@@ -16,8 +16,12 @@ static inline double *vector_of(sampler *s, int64_t point, int64_t which) {
 static inline void stretch(sampler *s, double *out) {
     const double *rows = room(s, s->matrix_at) + s->stride, *shrink = rows + s->rank * s->stride;
     double *share = room(s, s->scratch_at) + s->stride;
-    for (int64_t k = 0; k < s->rank; k++) share[k] = shrink[k] * dot(rows + k * s->stride, out, s->stride);
-    for (int64_t k = 0; k < s->rank; k++) add_multiple(out, rows + k * s->stride, share[k], s->stride);
+    const int64_t n = s->stride, whole = s->rank / TOGETHER * TOGETHER;
+    for (int64_t k = 0; k < whole; k += TOGETHER) dots(rows + k * n, out, n, n, share + k);
+    for (int64_t k = whole; k < s->rank; k++) share[k] = dot(rows + k * n, out, n);
+    for (int64_t k = 0; k < s->rank; k++) share[k] *= shrink[k];
+    for (int64_t k = 0; k < whole; k += TOGETHER) add_multiples(out, rows + k * n, share + k, n, n);
+    for (int64_t k = whole; k < s->rank; k++) add_multiple(out, rows + k * n, share[k], n);
 }
 
 /* out = F p */
@@ -25,7 +29,9 @@ static inline void to_position(sampler *s, const double *restrict p, double *res
     const int64_t n = s->stride;
     const double *scale = room(s, s->matrix_at);
     if (s->metric == DENSE) {
-        for (int64_t i = 0; i < s->dim; i++) out[i] = dot(scale + (1 + i) * n, p, padded(i + 1));
+        const int64_t whole = s->dim / TOGETHER * TOGETHER;   /* the factor is lower triangular: zeros change nothing */
+        for (int64_t i = 0; i < whole; i += TOGETHER) dots(scale + (1 + i) * n, p, padded(i + TOGETHER), n, out + i);
+        for (int64_t i = whole; i < s->dim; i++) out[i] = dot(scale + (1 + i) * n, p, padded(i + 1));
         return;
     }
     memcpy(out, p, (size_t)n * sizeof(double));
@@ -39,7 +45,9 @@ static inline void to_momentum(sampler *s, const double *restrict g, double *res
     const double *scale = room(s, s->matrix_at);
     if (s->metric == DENSE) {
         memset(out, 0, (size_t)n * sizeof(double));
-        for (int64_t i = 0; i < s->dim; i++) add_multiple(out, scale + (1 + i) * n, g[i], padded(i + 1));
+        const int64_t whole = s->dim / TOGETHER * TOGETHER;
+        for (int64_t i = 0; i < whole; i += TOGETHER) add_multiples(out, scale + (1 + i) * n, g + i, padded(i + TOGETHER), n);
+        for (int64_t i = whole; i < s->dim; i++) add_multiple(out, scale + (1 + i) * n, g[i], padded(i + 1));
         return;
     }
     for (int64_t i = 0; i < n; i += LANES) *(lanes *)(out + i) = *(const lanes *)(scale + i) * *(const lanes *)(g + i);

@@ -24,6 +24,33 @@ static inline double dot(const double *a, const double *b, int64_t n) {
     return sum_of(even + odd);
 }
 
+#define TOGETHER 4   /* rows that pass over a vector together: their sums need not wait for each other */
+
+/* The products of four rows, one after the other in memory, with a vector: each as `dot` has it, to the last bit. */
+static inline void dots(const double *rows, const double *b, int64_t n, int64_t stride, double *out) {
+    lanes even[TOGETHER] = {{0.0}}, odd[TOGETHER] = {{0.0}};
+    int64_t i = 0;
+    for (; i + 2 * LANES <= n; i += 2 * LANES) {
+        const lanes first = *(const lanes *)(b + i), second = *(const lanes *)(b + i + LANES);
+        for (int64_t k = 0; k < TOGETHER; k++) {
+            even[k] += *(const lanes *)(rows + k * stride + i) * first;
+            odd[k] += *(const lanes *)(rows + k * stride + i + LANES) * second;
+        }
+    }
+    for (; i < n; i += LANES)
+        for (int64_t k = 0; k < TOGETHER; k++) even[k] += *(const lanes *)(rows + k * stride + i) * *(const lanes *)(b + i);
+    for (int64_t k = 0; k < TOGETHER; k++) out[k] = sum_of(even[k] + odd[k]);
+}
+
+/* out += factors[k] * row k, for four rows one after the other. */
+static inline void add_multiples(double *restrict out, const double *restrict rows, const double *restrict factors, int64_t n, int64_t stride) {
+    for (int64_t i = 0; i < n; i += LANES) {
+        lanes total = *(const lanes *)(out + i);
+        for (int64_t k = 0; k < TOGETHER; k++) total += factors[k] * *(const lanes *)(rows + k * stride + i);
+        *(lanes *)(out + i) = total;
+    }
+}
+
 /* out += factor * a */
 static inline void add_multiple(double *restrict out, const double *restrict a, double factor, int64_t n) {
     for (int64_t i = 0; i < n; i += LANES) *(lanes *)(out + i) += factor * *(const lanes *)(a + i);
