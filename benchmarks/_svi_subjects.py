@@ -2,8 +2,9 @@
 
 Usage: python _svi_subjects.py PACKAGE MODEL ROUNDS STEPS
 
-PACKAGE: pyroxene (eager), pyroxene-step and pyroxene-run (native: `svi.step` in a Python loop, one `svi.run`), pyro, or
-torch (the VAE only).
+PACKAGE: pyroxene (eager); pyroxene-step and pyroxene-run (native: `svi.step` in a Python loop, one `svi.run`);
+pyroxene-native and pyroxene-inductor (one `svi.run` on that engine); pyroxene-auto (one long `svi.run` that chooses; it
+prints the engine and why, then times); pyro; or torch (the VAE only).
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from torch import nn
 
 RUGGED_ROWS = 170
 BATCH, PIXELS, HIDDEN, LATENT = 256, 784, 400, 20
+SMALL_BATCH, SMALL_PIXELS, SMALL_HIDDEN, SMALL_LATENT = 64, 20, 32, 2
+CHOICE_SECONDS = 70  # of eager steps: enough for torch.compile to be tried
 
 
 def eight_schools(pyro, dist, infer, autoguide, optim):
@@ -58,28 +61,54 @@ def geography(pyro, dist, infer, autoguide, optim):
     return svi, (africa, rugged, log_gdp)
 
 
-def networks() -> tuple[nn.Module, nn.Module]:
+def networks(pixels=PIXELS, hidden=HIDDEN, latent=LATENT) -> tuple[nn.Module, nn.Module]:
     """Return encoder and decoder, the same for all subjects."""
     torch.manual_seed(0)
-    encoder = nn.Sequential(nn.Linear(PIXELS, HIDDEN), nn.Softplus(), nn.Linear(HIDDEN, 2 * LATENT))
-    decoder = nn.Sequential(nn.Linear(LATENT, HIDDEN), nn.Softplus(), nn.Linear(HIDDEN, PIXELS))
+    encoder = nn.Sequential(nn.Linear(pixels, hidden), nn.Softplus(), nn.Linear(hidden, 2 * latent))
+    decoder = nn.Sequential(nn.Linear(latent, hidden), nn.Softplus(), nn.Linear(hidden, pixels))
     return encoder, decoder
 
 
-def images() -> torch.Tensor:
+def images(batch=BATCH, pixels=PIXELS) -> torch.Tensor:
     """Return one batch of random binary images."""
-    return (torch.rand(BATCH, PIXELS, generator=torch.Generator().manual_seed(1)) < 0.3).float()
+    return (torch.rand(batch, pixels, generator=torch.Generator().manual_seed(1)) < 0.3).float()
+
+
+def bayesian_network(pyro, dist, infer, autoguide, optim):
+    """A network of 32 hidden units with random weights, 100 rows, AutoNormal, Adam."""
+    x = torch.randn(100, 4, generator=torch.Generator().manual_seed(1))
+
+    def model(x, y):
+        first = pyro.sample("first", dist.Normal(torch.zeros(4, 32), 1.0).to_event(2))
+        bias = pyro.sample("bias", dist.Normal(torch.zeros(32), 1.0).to_event(1))
+        second = pyro.sample("second", dist.Normal(torch.zeros(32), 1.0).to_event(1))
+        sigma = pyro.sample("sigma", dist.HalfNormal(1.0))
+        with pyro.plate("rows", len(x)):
+            pyro.sample("y", dist.Normal(torch.tanh(x @ first + bias) @ second, sigma), obs=y)
+
+    svi = infer.SVI(model, autoguide.AutoNormal(model), optim.Adam({"lr": 0.01}), infer.Trace_ELBO())
+    return svi, (x, torch.sin(x.sum(-1)))
+
+
+def amortised(pyro, dist, infer, autoguide, optim):
+    """The autoencoder with small networks: 20 pixels, 32 hidden units, batch 64."""
+    small = networks(SMALL_PIXELS, SMALL_HIDDEN, SMALL_LATENT)
+    return autoencoder(pyro, dist, infer, optim, *small, images(SMALL_BATCH, SMALL_PIXELS))
 
 
 def vae(pyro, dist, infer, autoguide, optim):
     """A variational autoencoder with Bernoulli pixels, Adam."""
-    encoder, decoder = networks()
-    batch = images()
+    return autoencoder(pyro, dist, infer, optim, *networks(), images())
+
+
+def autoencoder(pyro, dist, infer, optim, encoder, decoder, batch):
+    """Return the SVI of two networks, and its arguments."""
+    latent = decoder[0].in_features
 
     def model(x):
         pyro.module("decoder", decoder)
         with pyro.plate("images", len(x)):
-            z = pyro.sample("z", dist.Normal(x.new_zeros(len(x), LATENT), 1.0).to_event(1))
+            z = pyro.sample("z", dist.Normal(x.new_zeros(len(x), latent), 1.0).to_event(1))
             pyro.sample("x", dist.Bernoulli(logits=decoder(z)).to_event(1), obs=x)
 
     def guide(x):
@@ -115,13 +144,26 @@ def vae_in_plain_torch() -> Callable[[], float]:
     return step
 
 
-def time_runs(svi, arguments, rounds: int, steps: int) -> None:
-    """Print the time of a step in runs of many, after one that builds."""
-    svi.run(1000, *arguments, progress=False)
+MODELS = {f.__name__: f for f in (eight_schools, geography, bayesian_network, amortised, vae)}
+
+
+def time_runs(svi, arguments, rounds: int, steps: int, first: int) -> None:
+    """Print the engine, and the time of a step in runs of many, after one that builds."""
+    chosen = svi.run(first, *arguments, progress=False)
+    print(f"# {chosen.engine}. {chosen.reason}")
     for _ in range(rounds):
         began = time.perf_counter()
         svi.run(steps, *arguments, progress=False)
         print(f"{(time.perf_counter() - began) / steps * 1000:.6f}", flush=True)
+
+
+def enough_to_choose(svi, arguments) -> int:
+    """Return how many steps are worth a trial of every engine."""
+    for step in range(12):
+        if step == 4:
+            began = time.perf_counter()
+        svi.step(*arguments)
+    return min(100_000, int(8 * CHOICE_SECONDS / (time.perf_counter() - began)))
 
 
 def main() -> None:
@@ -131,16 +173,16 @@ def main() -> None:
     if package == "torch":
         step = vae_in_plain_torch()
     else:
-        package, _, native = package.partition("-")
+        package, _, way = package.partition("-")
         pyro = importlib.import_module(package)
         names = ("distributions", "infer", "infer.autoguide", "optim")
         modules = [importlib.import_module(f"{package}.{name}") for name in names]
         pyro.set_rng_seed(0)
         if package == "pyroxene":
-            pyro.settings.set(svi_engine="auto" if native else "eager")
-        svi, arguments = {"eight_schools": eight_schools, "geography": geography, "vae": vae}[model](pyro, *modules)
-        if native == "run":
-            time_runs(svi, arguments, rounds, steps)
+            pyro.settings.set(svi_engine={"": "eager", "step": "auto", "run": "auto"}.get(way, way))
+        svi, arguments = MODELS[model](pyro, *modules)
+        if way in ("run", "native", "inductor", "auto"):
+            time_runs(svi, arguments, rounds, steps, enough_to_choose(svi, arguments) if way == "auto" else 1000)
             return
 
         def step() -> float:

@@ -41,8 +41,8 @@ def _not_negative(value: Any) -> None:
 
 
 def _svi_engine(value: Any) -> None:
-    if value not in ("auto", "native", "eager"):
-        raise ValueError(f"expected 'auto', 'native' or 'eager', got {value!r}")
+    if value not in ("auto", "native", "inductor", "eager"):
+        raise ValueError(f"expected 'auto', 'native', 'inductor' or 'eager', got {value!r}")
 
 
 _SWITCHES: dict[str, Switch] = {
@@ -72,8 +72,9 @@ _SWITCHES: dict[str, Switch] = {
         "jitter of safe_cholesky, in units of machine epsilon times the largest diagonal entry", 4.0, _not_negative
     ),
     "svi_engine": Switch(
-        "where SVI steps run: 'native' takes machine code where it can; 'auto' too, but for single steps whose random "
-        "numbers would not be torch's (gamma, beta, Dirichlet guides); 'eager' stays on PyTorch",
+        "where SVI steps run: 'native' takes machine code where it can; 'inductor' takes torch.compile; 'eager' stays "
+        "on PyTorch; 'auto' takes machine code, but for single steps whose random numbers would not be torch's (gamma, "
+        "beta, Dirichlet guides), and tries the others by what steps cost where there are networks or no machine code",
         "auto",
         _svi_engine,
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +14,8 @@ import torch
 from pyroxene._typing import Model
 from pyroxene.errors import UsageError
 from pyroxene.infer.elbo.base import ELBO
-from pyroxene.infer.native_svi.engine import EagerStep
-from pyroxene.infer.native_svi.stepping import Run, Stepper
+from pyroxene.infer.native_svi.seen import EagerStep
+from pyroxene.infer.native_svi.stepping import Stepper
 from pyroxene.infer.util import torch_backward, torch_item, zero_grads
 from pyroxene.params import get_param_store
 from pyroxene.poutine import trace
@@ -32,8 +33,8 @@ class SVIResult:
         losses: one estimate a step, in nats, shape (num_steps,); fewer where the run was interrupted.
         params: constrained values of the parameters that were optimised, by name, detached copies.
         interrupted: whether the run was stopped from the keyboard.
-        engine: "native" where the steps after the first ran as machine code, else "eager".
-        reason: why they were eager.
+        engine: that made the last step: "native" (machine code), "inductor" (torch.compile) or "eager".
+        reason: why that one: what stood in the way of others, or what steps took.
     """
 
     losses: torch.Tensor
@@ -105,8 +106,8 @@ class SVI:
             self.loss_and_grads = loss_and_grads
         self._stepper: Stepper | None = None
 
-    def _native(self) -> Stepper:
-        """Return the native side, made anew where a part of this object was replaced."""
+    def _engines(self) -> Stepper:
+        """Return the engines, made anew where a part of this object was replaced."""
         parts = (self.model, self.guide, self.optim, self.loss_and_grads)
         if self._stepper is None or any(a is not b for a, b in zip(self._stepper.parts, parts)):
             self._stepper = Stepper(*parts)
@@ -137,17 +138,18 @@ class SVI:
         Returns:
             the loss before the step, a Python float, in nats.
         """
-        native = self._native()
-        loss: Any = native.step(args, kwargs)
+        engines = self._engines()
+        loss: Any = engines.step(args, kwargs)
         if loss is None:
             loss, seen = self._step(args, kwargs)
-            native.saw(args, kwargs, seen)
+            engines.saw(args, kwargs, seen)
         elif loss != loss:
             self._explain_nan(args, kwargs)
         return loss
 
     def _step(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, EagerStep]:
         """Take one gradient step on eager PyTorch; return the loss and what was seen."""
+        begin = time.perf_counter()
         with share_subsamples(), trace(param_only=True) as captured:
             try:
                 loss = self.loss_and_grads(self.model, self.guide, *args, **kwargs)
@@ -159,7 +161,9 @@ class SVI:
         params = list({id(leaf): leaf for leaf in names.values()}.values())
         self.optim(params)
         zero_grads(params)
-        return _numbers(loss), EagerStep(names, [leaf for leaf in params if leaf.grad is not None], drawn)
+        number = _numbers(loss)
+        reached = [leaf for leaf in params if leaf.grad is not None]
+        return number, EagerStep(names, reached, drawn, time.perf_counter() - begin)
 
     def _explain_nan(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Let eager PyTorch warn of a loss that is NaN, naming the site; draws no numbers that a later step would."""
@@ -189,38 +193,48 @@ class SVI:
         losses: list[Any] = []
         names: dict[str, None] = {}
         interrupted = False
-        native = self._native()
-        run = native.for_run(num_steps, args, kwargs)
         bar = _Bar(num_steps) if progress else None
         try:
-            for done in range(1, num_steps + 1) if run is None else ():
-                loss, seen = self._step(args, kwargs)
-                losses.append(loss)
-                names.update(dict.fromkeys(seen.names))
-                if bar is not None:
-                    bar.advance(1, loss[0] if isinstance(loss, tuple) else loss)
-                if done == 1:
-                    run = native.for_run(num_steps - 1, args, kwargs, seen)
-                    if run is not None:
-                        break
-            if run is not None:
-                names.update(dict.fromkeys(run.names))
-                run(_ignore if bar is None else bar.advance)
+            self._fill(losses, names, num_steps, args, kwargs, _ignore if bar is None else bar.advance)
         except KeyboardInterrupt:
             interrupted = True
         finally:
             if bar is not None:
                 bar.close()
-        if run is not None:
-            losses.extend(run.losses)
-            if losses and losses[-1] != losses[-1]:
-                self._explain_nan(args, kwargs)
+        engines = self._engines()
+        if engines.engine != "eager" and losses and losses[-1] != losses[-1]:
+            self._explain_nan(args, kwargs)
         store = get_param_store()
         params = {name: store[name].detach().clone() for name in names if name in store}
-        return SVIResult(torch.tensor(losses, dtype=torch.float64), params, interrupted, *self._engine(run))
+        losses_in_nats = torch.tensor(losses, dtype=torch.float64)
+        return SVIResult(losses_in_nats, params, interrupted, engines.engine, engines.reason)
 
-    def _engine(self, run: Run | None) -> tuple[str, str]:
-        return ("eager", self._native().reason) if run is None else ("native", "")
+    def _fill(
+        self,
+        losses: list[Any],
+        names: dict[str, None],
+        num_steps: int,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        progress: Callable[[int, float], None],
+    ) -> None:
+        """Take the steps of a run, some eagerly and some on an engine; enter losses and parameters' names."""
+        engines = self._engines()
+        seen: EagerStep | None = None
+        while len(losses) < num_steps:
+            run = engines.for_run(num_steps - len(losses), args, kwargs, seen)
+            if run is None:
+                loss, seen = self._step(args, kwargs)
+                losses.append(loss)
+                names.update(dict.fromkeys(seen.names))
+                progress(1, loss[0] if isinstance(loss, tuple) else loss)
+                continue
+            seen = None
+            names.update(dict.fromkeys(run.names))
+            try:
+                run(progress)
+            finally:
+                losses.extend(run.losses)
 
 
 def _leaves(run: Trace) -> dict[str, torch.Tensor]:

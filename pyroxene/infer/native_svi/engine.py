@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy
@@ -17,11 +15,12 @@ from pyroxene.errors import CaptureError, CompilerError
 from pyroxene.infer.elbo.base import ELBO
 from pyroxene.infer.native_svi.arguments import Arguments
 from pyroxene.infer.native_svi.loop import Loop
-from pyroxene.infer.native_svi.objective import Objective, Subset, slots_of
+from pyroxene.infer.native_svi.objective import Objective, slots_of
+from pyroxene.infer.native_svi.rehearsal import Rehearsal
+from pyroxene.infer.native_svi.seen import EagerStep, are_stepped
 from pyroxene.infer.native_svi.updates import Mirror, Updates, mirrored
-from pyroxene.rng import get_rng_state, set_rng_state
 
-__all__ = ["EagerStep", "NativeSteps", "eager_loss"]
+__all__ = ["NativeSteps", "eager_loss"]
 
 CHECK_POINTS = 2
 """At so many points beside the current one a native loss is held against eager before it is trusted."""
@@ -29,43 +28,16 @@ CHECK_POINTS = 2
 CHECK_TOLERANCE = 1e-7
 """Relative to the largest entry, both in double precision."""
 
-LARGEST = 100_000
-"""More parameters are a network's: its time is in large products, which PyTorch does as well."""
-
-
-@dataclass(frozen=True)
-class EagerStep:
-    """What an eager step showed; final.
-
-    Attributes:
-        names: of the param statements, with the leaf that each reads.
-        reached: the leaves that got a gradient.
-        drawn: the plates that drew indices, with their sizes and the indices.
-    """
-
-    names: dict[str, torch.Tensor]
-    reached: list[torch.Tensor]
-    drawn: dict[str, tuple[int, torch.Tensor]]
-
-    def subsets(self) -> list[Subset]:
-        """Return the plates that draw indices."""
-        return [Subset(name, size, len(indices)) for name, (size, indices) in self.drawn.items()]
-
-
-@contextlib.contextmanager
-def _same_generator() -> Iterator[None]:
-    """Leave the generators as they were before the block."""
-    state = get_rng_state()
-    try:
-        yield
-    finally:
-        set_rng_state(state)
+LARGEST = 5_000_000
+"""More parameters are not worth a trial: the time of a step is in large products, which PyTorch does as well."""
 
 
 class NativeSteps:
     """Steps of one model, guide, estimator and optimiser on arguments of one structure; final.
 
     Attributes:
+        names: of the param statements, with the leaf that each reads.
+        arguments: those that it was made with.
         objective: the loss.
         updates: the optimiser's rule in C; None where it steps in Python, on native gradients.
         reason: why the optimiser steps in Python.
@@ -79,6 +51,7 @@ class NativeSteps:
         arguments: the model's.
         inputs: which of their tensors may change from step to step.
         seen: what an eager step showed.
+        rehearsal: the recording runs in it.
 
     Raises:
         CaptureError: the loss has no native form; the message says why, and where.
@@ -94,20 +67,21 @@ class NativeSteps:
         arguments: Arguments,
         inputs: Sequence[int],
         seen: EagerStep,
+        rehearsal: Rehearsal,
     ) -> None:
         _refuse(seen)
-        self._optim = optim
+        self.names, self.arguments = seen.names, arguments
+        self._optim, self._params = optim, seen.params
         self.updates, self.reason = _updates(optim, seen.reached)
         leaves = seen.reached if self.updates is None else self.updates.leaves
-        self.objective = Objective(
-            elbo, model, guide, slots_of(leaves), seen.names, seen.subsets(), arguments, tuple(inputs)
-        )
+        self.objective = Objective(elbo, model, guide, slots_of(leaves), seen.subsets(), arguments, tuple(inputs))
         tensors = [arguments.tensors[position] for position in inputs]
         indices = torch.cat([torch.zeros(1, dtype=torch.int64)[:0], *(i for _, i in seen.drawn.values())])
         start = torch.cat([leaf.detach().reshape(-1).to(torch.float64) for leaf in leaves])
         given = [start, indices if len(indices) else torch.zeros(1, dtype=torch.int64), *tensors]
-        with _same_generator():
+        with rehearsal:
             noisy = noisy_gradient_graph(self.objective, given)
+            rehearsal.refuse_changes()
             self.is_torch_s = all(draw.kind != "key" for draw in noisy.draws)
             self._program = NativeProgram(noisy.graph)
             self._check(given, noisy.draws)
@@ -149,7 +123,7 @@ class NativeSteps:
     @property
     def is_current(self) -> bool:
         """Whether the optimiser still steps what it did when this was made, and nobody watches or stops gradients."""
-        if any(_is_watched(slot.leaf) or not slot.leaf.requires_grad for slot in self.objective.slots):
+        if not are_stepped(slot.leaf for slot in self.objective.slots):
             return False
         return self.updates is None or self.updates.is_current
 
@@ -193,7 +167,7 @@ class NativeSteps:
         gradient = torch.from_numpy(self._loop.gradient)
         for slot in self.objective.slots:
             slot.leaf.grad = slot.cut(gradient).to(slot.leaf.dtype)
-        self._optim(list({id(leaf): leaf for leaf in self.objective.names.values()}.values()))
+        self._optim(self._params)
         for slot in self.objective.slots:
             slot.leaf.grad = torch.zeros_like(slot.leaf)
 
@@ -219,7 +193,7 @@ def eager_loss(
     leaf = z.detach().clone().requires_grad_(True)
     with GivenNoise(noise), torch.enable_grad():
         value = objective(leaf, *others)
-        (gradient,) = torch.autograd.grad(value, leaf)
+        (gradient,) = torch.autograd.grad(value, leaf, materialize_grads=True)
     return value.detach(), gradient
 
 
@@ -230,19 +204,9 @@ def _updates(optim: Any, leaves: Sequence[torch.Tensor]) -> tuple[Updates | None
         return None, str(error)
 
 
-def _is_watched(leaf: torch.Tensor) -> bool:
-    return bool(leaf._backward_hooks) or bool(getattr(leaf, "_post_accumulate_grad_hooks", None))
-
-
 def _refuse(seen: EagerStep) -> None:
     """Refuse what is better off, or cannot be told apart from what is right, on eager PyTorch."""
-    for name in seen.names:
-        if "$$$" in name:
-            raise CaptureError(f"the parameter '{name}' belongs to a torch module, which reads it by itself")
-    if any(map(_is_watched, seen.reached)):
-        raise CaptureError("a hook is registered on a parameter, to be called with its gradient")
-    if not seen.reached:
-        raise CaptureError("no parameter has a gradient")
+    seen.refuse()
     if sum(leaf.numel() for leaf in seen.reached) > LARGEST:
         raise CaptureError(f"there are more than {LARGEST} parameters")
     if not all(mirrored(leaf) for leaf in seen.reached):

@@ -15,7 +15,7 @@ import torch
 from pyroxene.compiler.engines.native.build import load_library
 from pyroxene.compiler.engines.native.program import NativeProgram
 from pyroxene.compiler.noise import Draw
-from pyroxene.infer.native_svi.objective import Subset
+from pyroxene.infer.native_svi.seen import Subset
 from pyroxene.infer.native_svi.updates import FIELDS, Mirror
 
 __all__ = ["Loop", "TorchStream", "loop_library"]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
-import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,17 +15,17 @@ from torch.distributions import Dirichlet, Distribution
 from pyroxene._typing import Model
 from pyroxene.compiler.recorder import draws_so_far
 from pyroxene.density.validation import unvalidated, without_checks
-from pyroxene.distributions.transforms import transform_to
 from pyroxene.errors import CaptureError
 from pyroxene.infer.elbo.base import ELBO
 from pyroxene.infer.native_svi.arguments import Arguments
-from pyroxene.params import get_param_store
+from pyroxene.infer.native_svi.seen import Subset
+from pyroxene.infer.native_svi.substitution import Substitution
 from pyroxene.poutine.message import Message
 from pyroxene.poutine.messenger import Messenger, block_messengers
 from pyroxene.poutine.runtime import share_subsamples
 from pyroxene.poutine.trace_struct import Trace
 
-__all__ = ["Objective", "Slot", "Subset", "slots_of"]
+__all__ = ["Objective", "Slot", "as_function", "slots_of"]
 
 
 @dataclass(frozen=True)
@@ -43,15 +43,6 @@ class Slot:
     def cut(self, z: torch.Tensor) -> torch.Tensor:
         """Return the leaf's part of a flat vector, in its shape."""
         return z[self.start : self.start + self.leaf.numel()].reshape(self.leaf.shape)
-
-
-@dataclass(frozen=True)
-class Subset:
-    """A plate that draws `count` of its `size` indices at each step; final."""
-
-    name: str
-    size: int
-    count: int
 
 
 def slots_of(leaves: Sequence[torch.Tensor]) -> list[Slot]:
@@ -89,28 +80,27 @@ def _by_gammas(fn: Any) -> Any:
     return twin
 
 
-class _GivenParameters(Messenger):
-    """Answers param statements from the flat vector, but for leaves not in it; and stills distributions' checks."""
-
-    def __init__(self, z: torch.Tensor, places: dict[str, tuple[Slot, Callable[[torch.Tensor], torch.Tensor]]]) -> None:
-        super().__init__()
-        self._leaves = {id(slot): slot.cut(z) for slot, _ in places.values()}
-        self._places = places
-
-    def _pyro_param(self, msg: Message) -> None:
-        found = self._places.get(str(msg["name"]))
-        if found is None:
-            return
-        slot, transform = found
-        leaf = self._leaves[id(slot)]
-        value = transform(leaf)
-        value.unconstrained = weakref.ref(leaf)  # type: ignore[attr-defined]
-        msg["value"] = value
-        msg["done"] = True
+class _ByGammas(Messenger):
+    """Draws beta and Dirichlet variates from gamma variates."""
 
     def _pyro_sample(self, msg: Message) -> None:
         if isinstance(msg["fn"], Distribution):
-            msg["fn"] = _by_gammas(unvalidated(msg["fn"]))
+            msg["fn"] = _by_gammas(msg["fn"])
+
+
+class _Unvalidated(Messenger):
+    """Stills the checks of distributions that were told to check."""
+
+    def _pyro_sample(self, msg: Message) -> None:
+        if isinstance(msg["fn"], Distribution):
+            msg["fn"] = unvalidated(msg["fn"])
+
+
+@contextlib.contextmanager
+def as_function() -> Iterator[None]:
+    """Run a program as a function of what it reads: no handler of outside sees it, and nothing is checked."""
+    with block_messengers(lambda handler: True), without_checks(), _Unvalidated():
+        yield
 
 
 @dataclass
@@ -122,7 +112,6 @@ class Objective:
         model: the model.
         guide: the guide.
         slots: the leaves that are optimised.
-        names: of param statements, with the leaf that each reads.
         subsets: the plates that draw indices, in the order of a step.
         arguments: the model's.
         inputs: which tensors among the arguments are inputs; the others are constants.
@@ -133,7 +122,6 @@ class Objective:
     model: Model
     guide: Model
     slots: list[Slot]
-    names: dict[str, torch.Tensor]
     subsets: list[Subset]
     arguments: Arguments
     inputs: tuple[int, ...] = ()
@@ -149,15 +137,6 @@ class Objective:
         """How many particles a step averages, one run each."""
         return 1 if self.elbo.vectorize_particles else self.elbo.num_particles
 
-    def _places(self) -> dict[str, tuple[Slot, Callable[[torch.Tensor], torch.Tensor]]]:
-        constraints = get_param_store().get_state()["constraints"]
-        slots = {id(slot.leaf): slot for slot in self.slots}
-        places: dict[str, tuple[Slot, Callable[[torch.Tensor], torch.Tensor]]] = {}
-        for name, leaf in self.names.items():
-            if id(leaf) in slots and name in constraints:
-                places[name] = (slots[id(leaf)], transform_to(constraints[name]))
-        return places
-
     def __call__(self, z: torch.Tensor, indices: torch.Tensor, *tensors: torch.Tensor) -> torch.Tensor:
         """Return the loss.
 
@@ -170,10 +149,10 @@ class Objective:
             CaptureError: a site is not reparametrised, so the loss has no gradient of its own.
         """
         args, kwargs = self.arguments.replaced(self.inputs, tensors)
-        parameters = _GivenParameters(z, self._places())
+        parameters = Substitution([slot.leaf for slot in self.slots], [slot.cut(z) for slot in self.slots])
         get_trace = self.elbo._get_vectorized_trace if self.elbo.vectorize_particles else self.elbo._get_trace
         given = share_subsamples(given=self._subsets(indices))
-        with block_messengers(lambda handler: True), without_checks(), given, parameters:
+        with as_function(), given, _ByGammas(), parameters:
             model_trace, guide_trace = get_trace(self.model, self.guide, args, kwargs)
             _refuse_score_functions(guide_trace)
             elbo = self.elbo._elbo(model_trace, guide_trace)

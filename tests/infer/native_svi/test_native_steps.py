@@ -9,7 +9,6 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 import pyroxene as pyro
 import pyroxene.distributions as dist
@@ -370,22 +369,6 @@ def test_handlers_around_a_step_keep_it_eager():
     with poutine.block():
         assert not is_native(svi, Y)
     assert is_native(svi, Y)
-
-
-def test_networks_stay_eager():
-    network = nn.Linear(1, 1)
-
-    def with_network(y):
-        RUNS.append(1)
-        pyro.module("network", network)
-        mu = pyro.sample("mu", dist.Normal(0.0, 1.0))
-        with pyro.plate("data", len(y)):
-            pyro.sample("y", dist.Normal(network(mu.reshape(1)), 1.0), obs=y)
-
-    svi = make(with_network)
-    assert not any(is_native(svi, Y) for _ in range(6))
-    result = svi.run(120, Y, progress=False)
-    assert result.engine == "eager" and "torch module" in result.reason
 
 
 @pytest.mark.parametrize(
