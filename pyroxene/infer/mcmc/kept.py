@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
+from pyroxene.infer.arguments import Arguments
 from pyroxene.infer.guards import Guards
 from pyroxene.infer.mcmc.target import Target
-from pyroxene.infer.native_svi.arguments import Arguments
 from pyroxene.poutine.runtime import am_i_wrapped
 
 __all__ = ["KeptTarget"]

@@ -12,8 +12,8 @@ from pyroxene.compiler.compile import noisy_gradient_graph
 from pyroxene.compiler.engines.native.program import NativeProgram
 from pyroxene.compiler.noise import Draw, GivenNoise
 from pyroxene.errors import CaptureError, CompilerError
+from pyroxene.infer.arguments import Arguments
 from pyroxene.infer.elbo.base import ELBO
-from pyroxene.infer.native_svi.arguments import Arguments
 from pyroxene.infer.native_svi.loop import Loop
 from pyroxene.infer.native_svi.objective import Objective, slots_of
 from pyroxene.infer.native_svi.rehearsal import Rehearsal

@@ -12,8 +12,8 @@ import torch
 
 from pyroxene.density.validation import without_checks
 from pyroxene.errors import CaptureError, CompilerError
+from pyroxene.infer.arguments import Arguments
 from pyroxene.infer.elbo.base import ELBO
-from pyroxene.infer.native_svi.arguments import Arguments
 from pyroxene.infer.native_svi.objective import as_function
 from pyroxene.infer.native_svi.recording import record
 from pyroxene.infer.native_svi.rehearsal import Rehearsal

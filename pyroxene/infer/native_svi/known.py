@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from pyroxene import settings
+from pyroxene.infer.arguments import Arguments, Span
 from pyroxene.infer.guards import Guards
-from pyroxene.infer.native_svi.arguments import Arguments, Span
 from pyroxene.infer.native_svi.contest import EAGER, INDUCTOR, NATIVE, Contest
 from pyroxene.infer.native_svi.seen import EagerStep, in_store
 from pyroxene.infer.native_svi.steps import Steps

@@ -16,8 +16,8 @@ from pyroxene._typing import Model
 from pyroxene.compiler.recorder import draws_so_far
 from pyroxene.density.validation import unvalidated, without_checks
 from pyroxene.errors import CaptureError
+from pyroxene.infer.arguments import Arguments
 from pyroxene.infer.elbo.base import ELBO
-from pyroxene.infer.native_svi.arguments import Arguments
 from pyroxene.infer.native_svi.seen import Subset
 from pyroxene.infer.native_svi.substitution import Substitution
 from pyroxene.poutine.message import Message

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy
 
-from pyroxene.infer.native_svi.arguments import Arguments
+from pyroxene.infer.arguments import Arguments
 from pyroxene.infer.native_svi.contest import Contest
 from pyroxene.infer.native_svi.steps import Steps
 

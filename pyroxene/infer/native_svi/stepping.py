@@ -11,9 +11,9 @@ import numpy
 
 from pyroxene import settings
 from pyroxene.errors import CaptureError, CompilerError
+from pyroxene.infer.arguments import Arguments
 from pyroxene.infer.elbo.base import ELBO
 from pyroxene.infer.guards import Guards
-from pyroxene.infer.native_svi.arguments import Arguments
 from pyroxene.infer.native_svi.contest import EAGER, INDUCTOR, NATIVE, TERMS
 from pyroxene.infer.native_svi.engine import NativeSteps
 from pyroxene.infer.native_svi.inductor import InductorSteps

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy
 import torch
 
-from pyroxene.infer.native_svi.arguments import Arguments
+from pyroxene.infer.arguments import Arguments
 
 __all__ = ["Steps"]
 

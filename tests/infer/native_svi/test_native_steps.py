@@ -16,8 +16,8 @@ from pyroxene import optim, poutine, settings
 from pyroxene.distributions.testing.fakes import NonreparameterizedNormal
 from pyroxene.errors import CompilerError, SupportError
 from pyroxene.infer import SVI, Trace_ELBO
+from pyroxene.infer.arguments import Span
 from pyroxene.infer.autoguide import AutoDelta, AutoNormal
-from pyroxene.infer.native_svi.arguments import Span
 
 FACTOR = 1.0
 OPTIONS = {"shift": 0.0}

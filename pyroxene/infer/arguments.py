@@ -1,4 +1,4 @@
-"""The arguments of a step: which tensors are among them, and whether another call has the same structure."""
+"""The arguments of a call: which tensors are among them, and whether another call has the same structure."""
 
 from __future__ import annotations
 
