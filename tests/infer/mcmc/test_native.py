@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import pickle
 import shutil
+import signal
 import threading
 
 import pytest
@@ -89,7 +90,15 @@ def test_the_engines_draw_alike_from_one_seed():
         torch.testing.assert_close(found[0][name], found[1][name], rtol=1e-4, atol=1e-4)
 
 
-def test_ctrl_c_returns_the_draws_so_far():
+@pytest.fixture
+def interruptible():
+    """A shell lets its background jobs ignore Ctrl-C; then Python does as well."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_returns_the_draws_so_far(interruptible):
     mcmc = MCMC(NUTS(eight_schools, engine="native"), 1_000_000, 100, num_chains=2, disable_progbar=True)
     mcmc.warmup(EFFECTS)
     timer = threading.Timer(0.3, _thread.interrupt_main)
