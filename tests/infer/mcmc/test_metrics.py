@@ -22,6 +22,7 @@ from pyroxene.infer.mcmc.metrics import (
     make_metric,
 )
 from pyroxene.infer.mcmc.metrics.auto import ROUND
+from pyroxene.infer.mcmc.metrics.diagonal import regularised_variance
 from pyroxene.infer.mcmc.metrics.fisher import geometric_mean, scale_from_gradient
 from pyroxene.infer.mcmc.metrics.in_c import least_divergence
 from tests.infer.mcmc.densities import correlated
@@ -212,6 +213,17 @@ def test_metrics_by_name(name, kind):
 def test_an_unknown_metric_is_refused(name):
     with pytest.raises(UsageError, match="no such metric"):
         make_metric(name)
+
+
+def test_low_rank_falls_back_to_variances_where_widths_change():
+    """A correlated normal of a width that changes from draw to draw: its gradients tell of the narrow places alone."""
+    draws, gradients = window(correlated(40, 0.9), 200)
+    normal = LowRankMetric().update(draws, gradients)
+    widths = numpy.geomspace(0.01, 10.0, 200)[:, None]
+    draws, gradients = (draws - 1.0) * widths, gradients / widths
+    changing = LowRankMetric().update(draws, gradients)
+    assert (normal.kind, changing.kind) == (LOW_RANK, DIAGONAL)
+    assert changing.inverse_mass() == pytest.approx(regularised_variance(draws))
 
 
 @needs_compiler
