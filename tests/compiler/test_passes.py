@@ -11,7 +11,7 @@ from pyroxene.compiler.compile import compile_native, gradient_graph
 from pyroxene.compiler.graph import nested
 from pyroxene.scan import scan
 
-needs_compiler = pytest.mark.skipif(
+pytestmark = pytest.mark.skipif(
     not any(map(shutil.which, ("cc", "gcc", "clang"))), reason="there is no C compiler on the path"
 )
 
@@ -56,7 +56,6 @@ def test_values_divide_once():
     agrees(varying_scale, 2)
 
 
-@needs_compiler
 @pytest.mark.parametrize("rows", [10, 100, 300])
 def test_loops_are_parted_around_functions(rows):
     x = torch.linspace(0.1, 2.0, rows, dtype=torch.float64)

@@ -141,7 +141,7 @@ class HMC(MCMCKernel):
         """
         if self.model is not None:
             first = self._head() if isinstance(self._mass_matrix, ArrowheadMassMatrix) else ()
-            options: dict[str, Any] = {"transforms": self.given_transforms, "engine": self.engine, "first": first}
+            options: dict[str, Any] = {"transforms": dict(self.given_transforms), "engine": self.engine, "first": first}
             make = functools.partial(model_target, self.model, args, kwargs, **options)
             return self._kept.get(self.model, args, kwargs, options, make)
         if self._given_params is None:

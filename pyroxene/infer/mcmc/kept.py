@@ -21,6 +21,7 @@ class _Made:
     """A target and what it was made of; final."""
 
     target: Target
+    model: Callable[..., Any]
     options: Any
     arguments: Arguments
     guards: Guards
@@ -60,14 +61,15 @@ class KeptTarget:
         options = (options, torch.get_default_dtype())
         arguments = Arguments(args, kwargs)
         made, self._made = self._made, None
-        if made is None or made.options != options or am_i_wrapped() or not _is_same(made, arguments):
+        same = made is not None and made.model is model and made.options == options and _is_same(made, arguments)
+        if made is None or not same or am_i_wrapped():
             target = make()
             if am_i_wrapped() or _has_parameters(target):
                 return target
             guards = Guards(model, *arguments.objects(), strict=True)
             if not guards.is_complete:
                 return target
-            made = _Made(target, options, arguments, guards)
+            made = _Made(target, model, options, arguments, guards)
         self._made = made
         return made.target
 

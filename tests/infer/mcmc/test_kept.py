@@ -60,6 +60,10 @@ def test_whatever_changes_is_recorded_anew(data, monkeypatch):
     kernel.given_transforms = {"mean": torch.distributions.transforms.AffineTransform(0.0, 2.0)}
     assert is_new(data, scale=2.0)
     assert not is_new(data, scale=2.0)
+    kernel.given_transforms.clear()
+    assert is_new(data, scale=2.0)
+    kernel.model = with_parameter
+    assert is_new(data)
 
 
 SCALES = {"y": [1.0]}
