@@ -170,8 +170,9 @@ def continue_chains(
     if chain_method not in CHAIN_METHODS:
         raise UsageError("there is no such chain method", expected=f"one of {CHAIN_METHODS}", got=chain_method)
     monitor = monitor or Monitor(len(chains))
+    nothing = no_draws(density.dim, interrupted=num_draws > 0)
     for chain in chains:
-        chain.draws = no_draws(density.dim, interrupted=num_draws > 0)
+        chain.draws = nothing
     programs = [_program(chain, num_warmup, num_draws, monitor, thinning, save_warmup) for chain in chains]
     function = _native_function(density)
     native = all(isinstance(chain.sampler, NativeSampler) for chain in chains)

@@ -174,20 +174,22 @@ class NativeSampler(Sampler):
 
 
 def _lower(out: Recording) -> _Recording:
-    return _Recording(
-        out.positions.ctypes.data,
-        None if out.gradients is None else out.gradients.ctypes.data,
-        out.statistics.ctypes.data,
-        out.divergences.ctypes.data,
-        out.divergence_draws.ctypes.data,
-        out.counters.ctypes.data,
-        out.wanted,
-        out.recorded,
-        out.thinning,
-        out.seen,
-        len(out.divergences),
-        out.divergence_count,
-    )
+    """Return the recording as a struct: its arrays stay where they are, its numbers are those of now."""
+    if out.lowered is None:
+        out.lowered = _Recording(
+            out.positions.ctypes.data,
+            None if out.gradients is None else out.gradients.ctypes.data,
+            out.statistics.ctypes.data,
+            out.divergences.ctypes.data,
+            out.divergence_draws.ctypes.data,
+            out.counters.ctypes.data,
+            thinning=out.thinning,
+            divergence_capacity=len(out.divergences),
+        )
+    struct: _Recording = out.lowered
+    struct.wanted, struct.recorded, struct.seen = out.wanted, out.recorded, out.seen
+    struct.divergence_count = out.divergence_count
+    return struct
 
 
 def _lift(struct: _Recording, out: Recording) -> None:

@@ -34,6 +34,8 @@ class ProgressLine:
         Args:
             monitor: theirs.
         """
+        if not self._is_due():
+            return
         counters = monitor.counters
         draws, leapfrogs, divergences = (int(counters[:, column].sum()) for column in range(3))
         phases = counters[:, 3]
@@ -49,7 +51,7 @@ class ProgressLine:
             stage: "Warmup" or "Sample".
             text: what else there is to say.
         """
-        if self.disable or (self._bar is None and time.monotonic() - self._started < PATIENCE):
+        if not self._is_due():
             return
         if self._bar is None:
             from tqdm.auto import tqdm
@@ -59,6 +61,9 @@ class ProgressLine:
         self._bar.set_description(stage, refresh=False)
         self._bar.set_postfix_str(text, refresh=False)
         self._bar.update(min(done, self.total) - self._bar.n)
+
+    def _is_due(self) -> bool:
+        return not self.disable and (self._bar is not None or time.monotonic() - self._started >= PATIENCE)
 
     def close(self) -> None:
         """Leave the line as it is."""

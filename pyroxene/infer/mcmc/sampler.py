@@ -41,6 +41,9 @@ class Recording:
         thinning: keep every so many draws.
         with_gradients: record the gradient at each draw as well; warm-up wants it.
         divergence_capacity: how many positions of divergences are kept; further ones are only counted.
+
+    Attributes:
+        lowered: the same as a struct of C, kept by the sampler in C: numpy takes a microsecond to tell an address.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class Recording:
         self.recorded = 0
         self.seen = 0
         self.divergence_count = 0
+        self.lowered: Any = None
 
     def extend(self, num_draws: int) -> None:
         """Ask for so many draws more, within the room that was made."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy
@@ -49,8 +50,9 @@ def shallow_depth(depths: numpy.ndarray, deepest: int) -> int:
         depths: tree depths of recent draws.
         deepest: the limit that the user set.
     """
-    typical = round(float(depths.mean()))
-    is_easy = typical <= 4 and depths.max() <= typical + 1 and (depths == typical).mean() > 0.58
+    counts = numpy.bincount(depths.astype(numpy.int64)).tolist()
+    typical = round(sum(depth * count for depth, count in enumerate(counts)) / len(depths))
+    is_easy = typical <= 4 and len(counts) <= typical + 2 and counts[typical] > 0.58 * len(depths)
     return min(deepest, max(2, typical - 1)) if is_easy else deepest
 
 
@@ -108,7 +110,8 @@ def stan_windows(num_draws: int) -> list[Window]:
     return [*windows, Window(end)]
 
 
-def warmup_windows(kind: str, num_draws: int) -> list[Window]:
+@functools.lru_cache(maxsize=64)
+def warmup_windows(kind: str, num_draws: int) -> tuple[Window, ...]:
     """Return the schedule of a kind, without empty windows: "windows" is ours, "stan" is Stan's."""
     schedule = growing_windows if kind == "windows" else stan_windows
-    return [window for window in schedule(num_draws) if window.num_draws > 0]
+    return tuple(window for window in schedule(num_draws) if window.num_draws > 0)
