@@ -226,6 +226,14 @@ def test_low_rank_falls_back_to_variances_where_widths_change():
     assert changing.inverse_mass() == pytest.approx(regularised_variance(draws))
 
 
+def test_low_rank_waits_until_the_chain_has_come_down():
+    """Gradients that all point one way are of a chain on its way; the direction it falls in is no narrow one."""
+    draws, gradients = window(correlated(40, 0.9), 200)
+    falling = gradients + 20.0 * numpy.linalg.norm(gradients, axis=1, keepdims=True) * numpy.ones(40)
+    assert LowRankMetric().update(draws, gradients).kind == LOW_RANK
+    assert LowRankMetric().update(draws, falling).kind == DIAGONAL
+
+
 @needs_compiler
 @pytest.mark.parametrize("dim", [1, 2, 5, 10, 16])
 @pytest.mark.parametrize("count", [5, 31, 400])

@@ -12,7 +12,9 @@ import pytest
 import torch
 
 import pyroxene
+import pyroxene.distributions as dist
 from pyroxene.infer import HMC, MCMC, NUTS
+from pyroxene.infer.autoguide import init_to_value
 from tests.infer.mcmc.programs import EFFECTS, conjugate, eight_schools, silent
 
 pytestmark = pytest.mark.skipif(
@@ -108,3 +110,23 @@ def test_ctrl_c_returns_the_draws_so_far(interruptible):
     assert mcmc.interrupted
     draws = mcmc.get_samples(group_by_chain=True)["theta"]
     assert 0 < draws.shape[1] < 1_000_000 and bool(draws.isfinite().all())
+
+
+def volatility(y):
+    width = pyroxene.sample("width", dist.Exponential(10.0))
+    with pyroxene.plate("steps", len(y)):
+        z = pyroxene.sample("z", dist.Normal(0.0, 1.0))
+    with pyroxene.plate("days", len(y)):
+        pyroxene.sample("y", dist.Normal(0.0, torch.exp(0.5 * torch.cumsum(width * z, 0))), obs=y)
+
+
+@pytest.mark.filterwarnings("error")
+def test_chains_that_start_far_out_come_down():
+    """Log densities of -1e35 in 151 dimensions, where the metric is of low rank: no direction may pin a chain."""
+    y = torch.randn(150, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    start = {"width": torch.tensor(4.0, dtype=torch.float64), "z": torch.full((150,), -0.3, dtype=torch.float64)}
+    kernel = NUTS(volatility, init_strategy=init_to_value(values=start), engine="native")
+    for seed in range(3):
+        mcmc = silent(kernel, 50, 300, num_chains=1)
+        drawn(mcmc, y, seed=seed)
+        assert mcmc.get_extra_fields()["step_size"][-1] > 1e-3
