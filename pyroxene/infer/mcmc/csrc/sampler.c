@@ -9,8 +9,7 @@
 #define EXPORT __attribute__((visibility("default")))
 
 static int64_t doubles_of(int64_t stride, int64_t dense, int64_t rank, int64_t depth) {
-    const int64_t matrix = 1 + dense * stride + (rank > 0 ? rank + 1 : 0);
-    return stride * (matrix + 2 + VECTORS * 3 * (depth + 3) + depth + 2);
+    return padded(rank * FACTORS) + stride * (1 + dense * stride + rank + 1 + VECTORS * 3 * (depth + 3) + depth + 2);
 }
 
 /* Bytes of a state: dense is 1 where a dense metric will be set; rank is the largest of a low-rank metric. */
@@ -25,8 +24,9 @@ EXPORT void sampler_create(sampler *s, int64_t dim, int64_t dense, int64_t rank,
     s->dim = dim;
     s->stride = stride;
     s->points = 3 * (depth + 3);
-    s->scratch_at = stride * (1 + dense * stride + (rank > 0 ? rank + 1 : 0));
-    s->points_at = s->scratch_at + 2 * stride;
+    s->factors_at = stride * (1 + dense * stride + rank);
+    s->scratch_at = s->factors_at + padded(rank * FACTORS);
+    s->points_at = s->scratch_at + stride;
     s->sums_at = s->points_at + VECTORS * s->points * stride;
     s->use_multinomial = 1;
     s->max_depth = depth;
@@ -59,10 +59,15 @@ EXPORT void sampler_set_metric(sampler *s, int64_t kind, int64_t rank, const dou
     s->rank = rank;
     memcpy(room(s, s->matrix_at), scale, (size_t)s->dim * sizeof(double));
     for (int64_t k = 0; k < count; k++) memcpy(rows + k * s->stride, matrix + k * s->dim, (size_t)s->dim * sizeof(double));
-    if (kind == LOW_RANK) memcpy(rows + rank * s->stride, matrix + rank * s->dim, (size_t)rank * sizeof(double));
+    for (int64_t k = 0; kind == LOW_RANK && k < rank; k++) {
+        const double shrink = matrix[rank * s->dim + k];
+        factors_of(s)[ROOT * rank + k] = shrink;
+        factors_of(s)[INVERSE_ROOT * rank + k] = -shrink / (1.0 + shrink);
+        factors_of(s)[SQUARE * rank + k] = shrink * (2.0 + shrink);
+    }
     if (s->phase == STARTING || s->phase == IMPOSSIBLE) return;
     s->phase = READY;   /* a transition that was under way is given up */
-    to_momentum(s, vector_of(s, s->current, GRADIENT), vector_of(s, s->current, FORCE));
+    to_force(s, vector_of(s, s->current, GRADIENT), vector_of(s, s->current, FORCE));
 }
 
 /* Settings and figures by number, so that nobody outside needs the layout of the block. */
@@ -115,12 +120,11 @@ EXPORT void sampler_begin(sampler *s) {
 static int64_t end_transition(sampler *s) {
     const double accept = s->accept_sum / (double)s->steps_taken;
     s->current = s->trunk.sample;
-    const double *momentum = vector_of(s, s->current, MOMENTUM);
     s->statistics[ACCEPT_PROB] = accept;
     s->statistics[STEP_SIZE] = s->step_size;
     s->statistics[TREE_DEPTH] = (double)s->trunk.depth;
     s->statistics[NUM_STEPS] = (double)s->steps_taken;
-    s->statistics[ENERGY] = 0.5 * dot(momentum, momentum, s->stride) - s->value[s->current];
+    s->statistics[ENERGY] = kinetic_energy(s, s->current) - s->value[s->current];
     s->statistics[DIVERGING] = (double)s->diverged;
     s->statistics[LOG_DENSITY] = s->value[s->current];
     if (s->adapting) average_step(s, accept);
@@ -139,7 +143,7 @@ EXPORT int64_t sampler_advance(sampler *s, double value) {
             s->phase = IMPOSSIBLE;
             return IMPOSSIBLE_START;
         }
-        to_momentum(s, gradient, vector_of(s, s->pending, FORCE));
+        to_force(s, gradient, vector_of(s, s->pending, FORCE));
         s->phase = READY;
         return STARTED;
     }

@@ -4,7 +4,11 @@
  *
  * Momenta are whitened: for an inverse mass M^-1 = F F^T a momentum p of the sampler is F^T times the usual one, so that it
  * is standard normal, moves the position by F p and feels the force w = F^T gradient. The sharp momentum of the
- * generalised U-turn criterion is then p itself. */
+ * generalised U-turn criterion is then p itself.
+ *
+ * A low-rank F = D R is applied in no leapfrog: momenta p are whitened by D alone, and beside each its velocity v = R^2 p is
+ * kept. Both are kicked, p by D gradient and v by the force w = R^2 D gradient; so a leapfrog multiplies by R^2 once, where F
+ * and F^T cost two. The sharp momentum is v. */
 #ifndef PYROXENE_SAMPLER_H
 #define PYROXENE_SAMPLER_H
 #include <stdint.h>
@@ -21,7 +25,7 @@ enum { NUTS = 0, HMC = 1 };
 enum { DIAGONAL = 0, DENSE = 1, LOW_RANK = 2 };
 enum { READY = 0, STARTING = 1, SEARCHING = 2, MOVING = 3, IMPOSSIBLE = 4 };   /* phase */
 enum { WANTS_GRADIENT = 0, DRAW_READY = 1, IMPOSSIBLE_START = 2, STARTED = 3 };   /* what advance says */
-enum { POSITION = 0, GRADIENT = 1, FORCE = 2, MOMENTUM = 3, VECTORS = 4 };     /* vectors of a point */
+enum { POSITION, GRADIENT, FORCE, MOMENTUM, VELOCITY, VECTORS };   /* vectors of a point; only a low-rank metric keeps VELOCITY */
 enum { ACCEPT_PROB, STEP_SIZE, TREE_DEPTH, NUM_STEPS, ENERGY, DIVERGING, LOG_DENSITY, STATISTICS };
 enum { COUNT_DRAWS, COUNT_LEAPFROGS, COUNT_DIVERGENCES, COUNT_PHASE, COUNTERS = 8 };   /* a cache line for each chain */
 
@@ -47,7 +51,7 @@ typedef struct {
     int64_t branches, forward;
     int64_t references[MAX_POINTS], free_point[MAX_POINTS], free_count;
     double value[MAX_POINTS];
-    int64_t points, matrix_at, scratch_at, points_at, sums_at;   /* offsets in doubles from the end of this struct */
+    int64_t points, matrix_at, factors_at, scratch_at, points_at, sums_at;   /* offsets in doubles from the end of this struct */
     double statistics[STATISTICS];
     int64_t total_leapfrogs, total_draws, total_divergences;
 } __attribute__((aligned(64))) sampler;   /* so that the vectors after it are aligned */

@@ -39,15 +39,19 @@ static inline double *sum_of_momenta(sampler *s, const subtree *tree) {
 }
 
 /* Adds two momentum sums into `out` and says whether the trajectory goes on straight: with sum the momenta of a span,
- * both ends' momenta must have a positive product with it, for the whole and for each half with its neighbour's end. */
-static inline int goes_on(const double *left_begin, const double *left_end, const double *right_begin, const double *right_end,
-                          const double *left_sum, const double *right_sum, double *out, int64_t n) {
+ * both ends' sharp momenta must have a positive product with it, for the whole and for each half with its neighbour's end. */
+static inline __attribute__((always_inline)) int goes_on(sampler *s, const subtree *left, const subtree *right, double *out, const int64_t sharp) {
+    const double *left_begin = vector_of(s, left->begin, sharp), *right_end = vector_of(s, right->end, sharp);
+    const double *left_end = vector_of(s, left->end, sharp), *right_begin = vector_of(s, right->begin, sharp);
+    const double *last = vector_of(s, left->end, MOMENTUM), *first = vector_of(s, right->begin, MOMENTUM);
+    const double *left_sum = sum_of_momenta(s, left), *right_sum = sum_of_momenta(s, right);
+    const int64_t n = s->stride;
     lanes a = {0.0}, b = {0.0}, c = {0.0}, d = {0.0}, e = {0.0}, f = {0.0};
     for (int64_t i = 0; i < n; i += LANES) {
         const lanes lb = *(const lanes *)(left_begin + i), le = *(const lanes *)(left_end + i);
         const lanes rb = *(const lanes *)(right_begin + i), re = *(const lanes *)(right_end + i);
         const lanes l = *(const lanes *)(left_sum + i), r = *(const lanes *)(right_sum + i);
-        const lanes whole = l + r, left_and_one = l + rb, one_and_right = le + r;
+        const lanes whole = l + r, left_and_one = l + *(const lanes *)(first + i), one_and_right = *(const lanes *)(last + i) + r;
         a += lb * whole;
         b += re * whole;
         c += lb * left_and_one;
@@ -60,26 +64,30 @@ static inline int goes_on(const double *left_begin, const double *left_end, cons
 }
 
 /* The same for two single points, where the three spans are one. */
-static inline int pair_goes_on(const double *left, const double *right, double *out, int64_t n) {
+static inline __attribute__((always_inline)) int pair_goes_on(sampler *s, int64_t left, int64_t right, double *out, const int64_t sharp) {
+    const double *left_sharp = vector_of(s, left, sharp), *right_sharp = vector_of(s, right, sharp);
+    const double *one = vector_of(s, left, MOMENTUM), *other = vector_of(s, right, MOMENTUM);
+    const int64_t n = s->stride;
     lanes a = {0.0}, b = {0.0};
     for (int64_t i = 0; i < n; i += LANES) {
-        const lanes l = *(const lanes *)(left + i), r = *(const lanes *)(right + i), whole = l + r;
-        a += l * whole;
-        b += r * whole;
+        const lanes whole = *(const lanes *)(one + i) + *(const lanes *)(other + i);
+        a += *(const lanes *)(left_sharp + i) * whole;
+        b += *(const lanes *)(right_sharp + i) * whole;
         *(lanes *)(out + i) = whole;
     }
     return sum_of(a) > 0.0 && sum_of(b) > 0.0;
+}
+
+static inline __attribute__((always_inline)) int is_straight(sampler *s, const subtree *left, const subtree *right, double *out, const int64_t sharp) {
+    return left->depth == 0 ? pair_goes_on(s, left->begin, right->end, out, sharp) : goes_on(s, left, right, out, sharp);
 }
 
 /* Merges `right`, which begins where `left` ends, into `left`, whose sum goes to `sum_at`. Returns whether it goes on.
  * Inside a branch the sample is drawn by weight; the trunk prefers its new half (biased progressive sampling). */
 static inline int merge(sampler *s, subtree *left, const subtree *right, int64_t sum_at, int biased) {
     const double against = biased ? left->weight : left->weight + right->weight;
-    const double *lb = vector_of(s, left->begin, MOMENTUM), *re = vector_of(s, right->end, MOMENTUM);
-    const int go = left->depth == 0
-        ? pair_goes_on(lb, re, room(s, sum_at), s->stride)
-        : goes_on(lb, vector_of(s, left->end, MOMENTUM), vector_of(s, right->begin, MOMENTUM), re,
-                  sum_of_momenta(s, left), sum_of_momenta(s, right), room(s, sum_at), s->stride);
+    double *sum = room(s, sum_at);   /* two calls: where momenta are sharp themselves, each is loaded once */
+    const int go = s->metric == LOW_RANK ? is_straight(s, left, right, sum, VELOCITY) : is_straight(s, left, right, sum, MOMENTUM);
     release_point(s, left->end);
     release_point(s, right->begin);
     if (random_uniform(&s->random) * against < right->weight) {
@@ -173,7 +181,8 @@ static inline void draw_momentum(sampler *s) {
     random_stream random = s->random;   /* in registers */
     for (int64_t i = 0; i < s->dim; i++) momentum[i] = random_normal(&random);
     s->random = random;
-    s->start_energy = 0.5 * dot(momentum, momentum, s->stride) - s->value[s->current];
+    colour(s, s->current);
+    s->start_energy = kinetic_energy(s, s->current) - s->value[s->current];
 }
 
 /* Draws a momentum and takes the first half step of a transition. */
