@@ -29,8 +29,11 @@ def resident() -> float:
 
 def build(number: int) -> None:
     def model() -> None:
-        x = pyroxene.sample("x", dist.Normal(0.0, 1.0 + number))
-        pyroxene.sample("y", dist.Normal(x, 1.0), obs=torch.tensor(0.5))
+        x = pyroxene.sample("x", dist.Normal(0.0, 1.0))
+        mean = x
+        for digit in f"{number:010b}":  # programs that differ in numbers alone would share one library
+            mean = mean.sin() if digit == "1" else mean.tanh()
+        pyroxene.sample("y", dist.Normal(mean, 1.0), obs=torch.tensor(0.5))
 
     compiled = log_density(model).compiled("native")
     compiled.value_and_grad(torch.zeros(1, dtype=torch.float64))
