@@ -229,6 +229,7 @@ CASES: list[Case] = [
         "solve upper in BLAS", lambda x, y: torch.linalg.solve_triangular(_spd(x), y, upper=True), ((40, 40), (40, 9))
     ),
     Case("solve_triangular", lambda x, y: torch.linalg.solve_triangular(_spd(x), y, upper=False), ((4, 4), (4, 2))),
+    Case("solve, eight a row", lambda x, y: torch.linalg.solve_triangular(_spd(x), y, upper=False), ((8, 8), (8, 9))),
     Case("solve upper", lambda x, y: torch.linalg.solve_triangular(_spd(x), y, upper=True), ((4, 4), (4, 2))),
     Case(
         "solve right", lambda x, y: torch.linalg.solve_triangular(_spd(x), y, upper=False, left=False), ((4, 4), (2, 4))

@@ -54,7 +54,7 @@ void pyroxene_call(const double *const *inputs, double *const *outputs, const vo
 }
 """
 
-_C_TYPES = {"f": "double", "i": "long long", "b": "unsigned char"}
+_C_TYPES = {"f": "double", "i": "long long", "b": "_Bool"}  # gcc 12 reads masks of unsigned char wrongly, eight a row
 
 
 @dataclass(frozen=True)
