@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 
@@ -10,6 +11,7 @@ from pyroxene.compiler.graph import Graph, Node
 from pyroxene.compiler.noise import NoisyGraph, gather_noise
 from pyroxene.compiler.precision import WideFunctions
 from pyroxene.compiler.recorder import CURRENT, Recorder, UnsupportedOperation
+from pyroxene.compiler.scalar_index import without_host_read
 
 __all__ = ["capture", "capture_noisy"]
 
@@ -53,6 +55,22 @@ def capture_noisy(function: Callable[..., torch.Tensor], arguments: Sequence[tor
     return gather_noise(graph, [draw for draw, _ in recorder.draws])
 
 
+class _Functions(WideFunctions):
+    """What a program calls, before torch takes it apart: widened, refused, or put in a way that can be recorded."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__(recorder.look)
+        self.recorder = recorder
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__name__", "") == "__getitem__":
+            found = without_host_read(args[1], self.recorder.is_tracked)
+            if found is not None:
+                index, left_behind = found
+                return args[0][index].squeeze(left_behind)
+        return super().__torch_function__(func, types, args, kwargs)
+
+
 def _record(recorder: Recorder, function: Callable[..., torch.Tensor], arguments: Sequence[torch.Tensor]) -> list[Node]:
     """Run a function under a recorder, and return the nodes of its results."""
     inputs = []
@@ -67,7 +85,7 @@ def _record(recorder: Recorder, function: Callable[..., torch.Tensor], arguments
         inputs.append(copy)
     token = CURRENT.set(recorder)
     try:
-        with torch.no_grad(), WideFunctions(recorder.look), recorder:
+        with torch.no_grad(), _Functions(recorder), recorder:
             result = function(*inputs)
     finally:
         CURRENT.reset(token)

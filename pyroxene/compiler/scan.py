@@ -111,7 +111,7 @@ def _recorded(
     length: int,
     reverse: bool,
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    outside = [recorder.node(tensor) for tensor in [*carries, *slices]]
+    outside = [_as_float(recorder.b, recorder.node(tensor)) for tensor in [*carries, *slices]]
     scope = recorder.scope = Scope(Builder(recorder.b.data), recorder.scope)
     first = length - 1 if reverse else 0
     late: list[tuple[Node, Node]] = []
@@ -119,18 +119,19 @@ def _recorded(
     def at(tensor: torch.Tensor) -> torch.Tensor:
         made = _own(tensor, first)
         inner = scope.b.input(tuple(made.shape))
-        late.append((recorder.node_in(scope.outer, tensor), inner))
-        recorder.track(made, inner)
+        assert scope.outer is not None
+        late.append((_as_float(scope.outer.b, recorder.node_in(scope.outer, tensor)), inner))
+        recorder.track(made, _as_kind_of(made, scope.b, inner))
         return made
 
     try:
         inside = [_own(tensor) for tensor in carries]
         parts = [_own(part, first) for part in slices]
         for tensor in [*inside, *parts]:
-            recorder.track(tensor, scope.b.input(tuple(tensor.shape)))
+            recorder.track(tensor, _as_kind_of(tensor, scope.b, scope.b.input(tuple(tensor.shape))))
         after, outputs = step(list(inside), list(parts), at)
         _check(inside, after)
-        results = [recorder.node(tensor) for tensor in [*after, *outputs]]
+        results = [_as_float(scope.b, recorder.node(tensor)) for tensor in [*after, *outputs]]
     finally:
         assert scope.outer is not None
         recorder.scope = scope.outer
@@ -148,15 +149,32 @@ def _recorded(
             made, group = _own(tensor), last
         else:
             made, group = _own(tensor, repeats=length), stacked
-        recorder.track(made, recorder.b.part(node, position))
+        recorder.track(made, _as_kind_of(made, recorder.b, recorder.b.part(node, position)))
         group.append(made)
     return last, stacked
 
 
+def _as_float(b: Builder, node: Node) -> Node:
+    """Return a node as a loop takes and gives it: integers and truth values become floats, which hold them exactly."""
+    return node if node.kind == "f" else b("as_float", node)
+
+
+def _as_kind_of(tensor: torch.Tensor, b: Builder, node: Node) -> Node:
+    """Return a number that a loop took or gave as the tensor has it."""
+    if tensor.is_floating_point():
+        return node
+    return b("as_bool" if tensor.dtype == torch.bool else "as_int", node)
+
+
 def _own(tensor: torch.Tensor, index: int | None = None, repeats: int | None = None) -> torch.Tensor:
-    """Return a tensor's values, those of one row, or so many copies, in memory of their own, unseen by the recorder."""
+    """Return a tensor's values, those of one row, or so many copies, in memory of their own, unseen by the recorder.
+
+    Floats become doubles; integers and truth values stay what they are, so that a step can index by them.
+    """
     with torch.utils._python_dispatch._disable_current_modes():
         values = tensor.detach() if index is None else tensor.detach()[index]
         if repeats is not None:
             values = values.expand(repeats, *values.shape)
-        return values.to(torch.float64).clone(memory_format=torch.contiguous_format)
+        if values.is_floating_point():
+            values = values.to(torch.float64)
+        return values.clone(memory_format=torch.contiguous_format)

@@ -105,7 +105,23 @@ def two_loops(z):
     return last[0]
 
 
+def integers(z):
+    """Slices and carries of integers and truth values, and slices as indices."""
+    table = z[:6].reshape(2, 3)
+
+    def step(carry, part, at):
+        state, count = carry
+        group, is_on = part
+        state = torch.where(is_on, 0.9 * state + z[group], 0.5 * state + table[count % 2, group])
+        return [state, count + group], [table[:, group] * state, count % 2 == 0]
+
+    slices = [torch.tensor([0, 2, 1, 1, 2, 0, 1]), torch.tensor([True, False, True, True, False, False, True])]
+    last, (path, is_even) = scan(step, [torch.zeros(()), torch.tensor(0)], slices, STEPS)
+    return last[0] + (path * is_even[:, None]).sum() + last[1] * z[0]
+
+
 FUNCTIONS = [
+    integers,
     recurrence,
     backwards,
     only_outputs,
