@@ -13,7 +13,7 @@ from pyroxene.density.layout import helpful_support_errors
 from pyroxene.distributions import Independent, MaskedDistribution
 from pyroxene.distributions.transforms import transform_to
 from pyroxene.distributions.util import broadcast_shape
-from pyroxene.errors import ShapeError, SupportError, describe
+from pyroxene.errors import CannotSampleError, ShapeError, SupportError, describe
 from pyroxene.poutine.message import Message
 from pyroxene.poutine.messenger import Messenger
 from pyroxene.poutine.trace_struct import site_is_subsample
@@ -38,6 +38,18 @@ def _draw(site: Site) -> torch.Tensor:
     return drawn
 
 
+def _unconstrained(site: Site) -> tuple[Any, torch.Tensor]:
+    """Return the transform from unconstrained space to a site's support, and a tensor of the form that it takes.
+
+    The form is that of a draw. An improper distribution has none: there it follows from the shape.
+    """
+    transform = transform_to(site["fn"].support)
+    try:
+        return transform, transform.inv(_draw(site))
+    except CannotSampleError:
+        return transform, torch.zeros(transform.inverse_shape(site["fn"].shape()))
+
+
 def _is_multivariate(fn: Any) -> bool:
     while isinstance(fn, (Independent, MaskedDistribution)):
         fn = fn.base_dist
@@ -58,8 +70,8 @@ def init_to_feasible(site: Site | None = None) -> Any:
     """
     if site is None:
         return init_to_feasible
-    transform = transform_to(site["fn"].support)
-    return transform(torch.zeros_like(transform.inv(_draw(site))))
+    transform, unconstrained = _unconstrained(site)
+    return transform(torch.zeros_like(unconstrained))
 
 
 def init_to_sample(site: Site | None = None) -> Any:
@@ -92,8 +104,7 @@ def init_to_uniform(site: Site | None = None, radius: float = 2.0) -> Any:
     """
     if site is None:
         return functools.partial(init_to_uniform, radius=radius)
-    transform = transform_to(site["fn"].support)
-    unconstrained = transform.inv(_draw(site))
+    transform, unconstrained = _unconstrained(site)
     return transform(torch.rand_like(unconstrained) * (2 * radius) - radius)
 
 

@@ -14,7 +14,7 @@ from torch.distributions.transforms import ComposeTransform, IndependentTransfor
 from pyroxene._typing import TensorDict
 from pyroxene.distributions.transforms import biject_to
 from pyroxene.distributions.util import broadcast_shape, sum_rightmost
-from pyroxene.errors import SiteError, SupportError, describe
+from pyroxene.errors import CannotSampleError, SiteError, SupportError, describe
 
 __all__ = ["Layout", "Slot", "helpful_support_errors"]
 
@@ -32,6 +32,8 @@ def helpful_support_errors(site: Mapping[str, Any], raise_warnings: bool = False
     """
     try:
         yield
+    except CannotSampleError:  # the support is not what is wrong
+        raise
     except NotImplementedError as error:
         support = repr(site["fn"].support).lower()
         name, fn = site["name"], site["fn"]

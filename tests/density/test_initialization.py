@@ -65,6 +65,24 @@ def test_median_falls_back_where_nothing_can_be_drawn():
         improper()
 
 
+def test_improper_sites_start_on_their_supports():
+    """They cannot be drawn from; Stan's flat priors are such."""
+
+    def flat():
+        with pyro.plate("p", 2):
+            pyro.sample("x", dist.ImproperUniform(dist.constraints.real_vector, (2,), (3,)))
+            pyro.sample("w", dist.ImproperUniform(dist.constraints.simplex, (2,), (3,)))
+        pyro.sample("s", dist.ImproperUniform(dist.constraints.positive, (), ()))
+
+    for strategy in (init_to_feasible, init_to_uniform(radius=0.5), init_to_median, init_to_mean):
+        trace = pyro.poutine.trace(InitMessenger(strategy)(flat)).get_trace()
+        x, w, s = (trace.nodes[name]["value"] for name in "xws")
+        assert x.shape == w.shape == (2, 3) and x.abs().max() <= 0.5
+        assert torch.allclose(w.sum(-1), torch.ones(2)) and s.log().abs() <= 0.5
+    with pytest.raises(NotImplementedError, match="does not support sampling"):
+        pyro.poutine.trace(InitMessenger(init_to_sample)(flat)).get_trace()
+
+
 def test_uniform_stays_within_the_radius():
     for _ in range(20):
         values = start(init_to_uniform(radius=0.5))
