@@ -20,10 +20,10 @@ _ENOUGH_DRAWS = 30
 """Draws from which on directions are sought where there are as many dimensions; before, the diagonal serves."""
 
 _ON_ITS_WAY = 0.3
-"""Where gradients, each scaled to length one, have a mean whose squared length is beyond this, the chain is still falling
-towards the posterior: in settled windows it is below 0.2 after 70 draws and 0.01 after 200. A direction in which it falls
-would be taken for narrow, and the chain then stands still there for good: of a stochastic volatility that starts at a log
-density of -1e57 two chains in eight did. The diagonal brings it down."""
+"""Where gradients, each scaled to length one, have a mean whose squared length is beyond this, the chain is still
+falling towards the posterior: in settled windows it is below 0.2 after 70 draws and 0.01 after 200. A direction in
+which it falls would be taken for narrow, and the chain then stands still there for good: of a stochastic volatility
+that starts at a log density of -1e57 two chains in eight did. The diagonal brings it down."""
 
 _HEAVY = 4.0
 """Draws of a normal vary in each direction as much as their gradients say. Where in some direction their variance is so
