@@ -189,7 +189,7 @@ class MCMC(AbstractMCMC):
         return self._target
 
     def _fresh_chains(self, kernel: HMC, target: Target) -> list[Chain]:
-        starts = kernel.make_starts(target, self.num_chains)
+        starts = kernel.make_starts(target, self.num_chains, come_down=self.warmup_steps > 0)
         if target.dim == 0:
             return []
         seed = int(torch.randint(2**62, ()))

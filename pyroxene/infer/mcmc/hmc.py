@@ -14,6 +14,7 @@ from torch.distributions.transforms import Transform
 from pyroxene._typing import Model, TensorDict
 from pyroxene.density import init_to_uniform
 from pyroxene.errors import UsageError
+from pyroxene.infer.mcmc import descent
 from pyroxene.infer.mcmc.chain import Chain
 from pyroxene.infer.mcmc.chains import make_chains
 from pyroxene.infer.mcmc.kept import KeptTarget
@@ -155,19 +156,22 @@ class HMC(MCMCKernel):
         lead = int(num_chains > 1)
         return potential_target(self._given_potential, self._given_params, lead, self.given_transforms, self.engine)
 
-    def make_starts(self, target: Target, num_chains: int) -> torch.Tensor:
+    def make_starts(self, target: Target, num_chains: int, *, come_down: bool = False) -> torch.Tensor:
         """Return where chains begin, shape (num_chains, dim), float64.
 
         Args:
             target: what they move over.
             num_chains: how many.
+            come_down: whether points on absurd slopes are left for others below.
 
         Raises:
             SiteError: no point of finite density was found; the error names the site to blame.
         """
         if self._given_params is not None:
-            return given_starts(target, self._given_params, num_chains)
-        return starting_points(target, num_chains, self._init_strategy)
+            starts = given_starts(target, self._given_params, num_chains)
+        else:
+            starts = starting_points(target, num_chains, self._init_strategy)
+        return descent.come_down(target.density, starts) if come_down else starts
 
     def make_options(self, target: Target) -> SamplerOptions:
         """Return what the sampler is told."""

@@ -100,7 +100,7 @@ class StreamingMCMC(AbstractMCMC):
         if target.dim == 0:
             warnings.warn("the model has no latent coordinates: there is nothing to sample", stacklevel=3)
             return
-        starts = kernel.make_starts(target, self.num_chains)
+        starts = kernel.make_starts(target, self.num_chains, come_down=self.warmup_steps > 0)
         seed = int(torch.randint(2**62, ()))
         chains = make_chains(target.density, starts, kernel.make_options(target), seed=seed)
         names = None if self.save_params is None else set(self.save_params)

@@ -13,6 +13,7 @@ import pyroxene.distributions as dist
 from pyroxene.density import init_to_feasible, init_to_sample, init_to_value
 from pyroxene.errors import PlateError, PyroxeneError, SiteError, SupportError, UnsupportedError
 from pyroxene.infer import NUTS
+from pyroxene.infer.mcmc.descent import STEEP, come_down
 from pyroxene.infer.mcmc.starting import given_starts, starting_points
 from pyroxene.infer.mcmc.target import model_target
 from tests.infer.mcmc.programs import conjugate, mixed, silent
@@ -216,3 +217,48 @@ def test_a_wide_scale_is_not_taken_for_improper():
         mcmc = silent(NUTS(lambda: pyroxene.sample("x", dist.Normal(2e7, 1e6)), engine="eager"), 200, 300, num_chains=2)
         mcmc.run()
     assert mcmc.get_samples()["x"].mean().item() == pytest.approx(2e7, rel=0.1)
+
+
+class Explosion:
+    """A quadratic to the eighth power, shifted: -1e96 at twelve decimal orders from its top."""
+
+    dim = 2
+
+    def __init__(self):
+        self.calls = 0
+
+    def value_and_grad(self, z):
+        self.calls += 1
+        leaf = z.detach().requires_grad_()
+        value = -(((leaf * torch.tensor([1.0, 1e3], dtype=torch.float64)) ** 2).sum() ** 8)
+        (gradient,) = torch.autograd.grad(value, leaf)
+        return value.detach(), gradient
+
+
+def test_starts_on_absurd_slopes_come_down():
+    density = Explosion()
+    starts = torch.tensor([[1.9, 1.5], [1e-3, 1e-4]], dtype=torch.float64)
+    before = [density.value_and_grad(start)[1].abs().max() for start in starts]
+    down = come_down(density, starts)
+    after = [density.value_and_grad(start)[1].abs().max() for start in down]
+    assert before[0] > 1e50 and after[0] <= STEEP and density.calls < 150
+    assert torch.equal(down[1], starts[1])
+
+
+def test_mcmc_does_not_begin_on_an_explosion():
+    """An autoregression of which one start in three explodes: -1e100 at a coefficient of 2."""
+    y = torch.randn(150, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+    def model(y):
+        theta = pyroxene.sample("theta", dist.Normal(0.0, 2.0))
+        error, errors = y[0], []
+        for t in range(1, len(y)):
+            error = y[t] - theta * error
+            errors.append(error)
+        with pyroxene.plate("time", len(y) - 1):
+            pyroxene.sample("error", dist.Normal(0.0, 1.0), obs=torch.stack(errors))
+
+    pyroxene.set_rng_seed(0)
+    mcmc = silent(NUTS(model, init_strategy=init_to_value(values={"theta": torch.tensor(2.0)})), 50, 100)
+    mcmc.run(y)
+    assert mcmc.get_samples()["theta"].abs().max() < 0.5
