@@ -38,6 +38,10 @@ def _spd(x: Tensor) -> Tensor:
     return x @ x.mT + 3.0 * torch.eye(x.shape[-1], dtype=x.dtype)
 
 
+def _both(pair: tuple[Tensor, Tensor]) -> Tensor:
+    return pair[0] * (pair[1] + 2.0)
+
+
 def _in_place(x: Tensor) -> Tensor:
     out = torch.zeros(4, 5, dtype=x.dtype)
     out[0] = x[1]
@@ -178,6 +182,14 @@ CASES: list[Case] = [
     Case("cumprod", lambda x: x.cumprod(-1)),
     Case("logcumsumexp", lambda x: torch.logcumsumexp(x, -1)),
     Case("var", lambda x: x.var(-1) + x.var(0, unbiased=False).sum() + x.std()),
+    Case("var with corrections", lambda x: x.var(0, correction=2) + x.std((0, 1), correction=3, keepdim=True)[0]),
+    Case("var_mean", lambda x: _both(torch.var_mean(x, -1)) + _both(torch.var_mean(x)) * x.sum(-1)),
+    Case("var_mean of dims", lambda x: _both(torch.var_mean(x, (0, 2), keepdim=True)), ((2, 3, 4),)),
+    Case("var_mean biased", lambda x: _both(torch.var_mean(x, 0, unbiased=False)) * _both(torch.var_mean(x, False))),
+    Case("var_mean with a correction", lambda x: _both(torch.var_mean(x, 1, correction=3, keepdim=True)) * x),
+    Case("std_mean", lambda x: _both(torch.std_mean(x, -1)) + _both(torch.std_mean(x)) * x.sum(-1)),
+    Case("std_mean of dims", lambda x: _both(torch.std_mean(x, (0, 2), unbiased=False)), ((2, 3, 4),)),
+    Case("std_mean with a correction", lambda x: _both(torch.std_mean(x, (0, 1), correction=3.5, keepdim=True)) * x),
     Case("norm", lambda x: x.norm() + x.norm(dim=-1) + x.abs().sum(-1)),
     Case("all", lambda x: torch.where((x > -1).all(-1), x[:, 0], x[:, 1])),
     Case("any", lambda x: torch.where((x > 1).any(0), x[0], x[1])),

@@ -168,33 +168,55 @@ def _logcumsumexp(call: Call, x: Node, dim: int) -> Node:
     return b("add", b("log", b.cumsum(parts, axes[0])), b.expand(top, x.shape))
 
 
-def _variance(call: Call, x: Node, dim: Dims, correction: float, keepdim: bool) -> Node:
+def _mean_variance(
+    call: Call, x: Node, dim: Any = None, *rest: Any, correction: float | None = None, keepdim: bool = False
+) -> tuple[Node, Node]:
+    """Return mean and variance over dimensions.
+
+    Args:
+        call: of any of PyTorch's forms: (unbiased), (dim, unbiased, keepdim), or (dim, *, correction, keepdim); in its
+            decompositions the number of degrees to take off stands where `unbiased` does.
+        x: what is reduced.
+        dim: the dimensions; or `unbiased`, of the first form.
+        rest: `unbiased` and `keepdim`, of the second form.
+        correction: degrees of freedom to take off; 1 where it is not given.
+        keepdim: whether reduced dimensions remain, of one element.
+    """
     b = call.b
+    if isinstance(dim, bool):
+        dim, rest = None, (dim, *rest)
+    if correction is None:
+        correction = 1.0 if not rest or rest[0] is None else float(rest[0])
+    keepdim = rest[1] if rest[1:] else keepdim
     axes = _dims(x, dim)
     count = math.prod(x.shape[d] for d in axes)
     mean = b("div", _keep(call, b.reduce(x, "sum", axes), x, axes, True), float(count))
     squares = b.reduce(b("square", b("sub", x, mean)), "sum", axes)
-    return _keep(call, b("div", squares, float(count - correction)), x, axes, keepdim)
-
-
-def _correction(unbiased: Any, correction: float | None) -> float:
-    if correction is not None:
-        return correction
-    return 1.0 if unbiased is None or unbiased is True else 0.0
+    kept = tuple(size for axis, size in enumerate(x.shape) if axis not in axes)
+    variance = b("div", squares, float(max(count - correction, 0.0)))
+    return mean if keepdim else b.reshape(mean, kept), _keep(call, variance, x, axes, keepdim)
 
 
 @rule("var")
-def _var(
-    call: Call, x: Node, dim: Any = None, *rest: Any, correction: float | None = None, keepdim: bool = False
-) -> Node:
-    if isinstance(dim, bool):
-        return _variance(call, x, None, float(dim), keepdim)
-    return _variance(call, x, dim, _correction(rest[0] if rest else None, correction), rest[1] if rest[1:] else keepdim)
+def _var(call: Call, x: Node, *args: Any, **kwargs: Any) -> Node:
+    return _mean_variance(call, x, *args, **kwargs)[1]
 
 
 @rule("std")
-def _std(call: Call, x: Node, dim: Any = None, *rest: Any, **kwargs: Any) -> Node:
-    return call.b("sqrt", _var(call, x, dim, *rest, **kwargs))
+def _std(call: Call, x: Node, *args: Any, **kwargs: Any) -> Node:
+    return call.b("sqrt", _var(call, x, *args, **kwargs))
+
+
+@rule("var_mean")
+def _var_mean(call: Call, x: Node, *args: Any, **kwargs: Any) -> tuple[Node, Node]:
+    mean, variance = _mean_variance(call, x, *args, **kwargs)
+    return variance, mean
+
+
+@rule("std_mean")
+def _std_mean(call: Call, x: Node, *args: Any, **kwargs: Any) -> tuple[Node, Node]:
+    mean, variance = _mean_variance(call, x, *args, **kwargs)
+    return call.b("sqrt", variance), mean
 
 
 @rule("linalg_vector_norm", "norm")
