@@ -21,7 +21,7 @@ LIMIT = 20_000
 
 _HOST_READS = frozenset({"tolist", "numpy", "__array__", "__dlpack__"})
 _VALUE_SHAPED = frozenset(
-    {"nonzero", "nonzero_static", "masked_select", "unique", "_unique", "_unique2", "unique_dim", "unique_consecutive"}
+    {"nonzero", "nonzero_static", "unique", "_unique", "_unique2", "unique_dim", "unique_consecutive"}
 )
 _RESHAPES = frozenset({"squeeze_", "unsqueeze_", "transpose_", "t_", "swapaxes_", "swapdims_", "as_strided_"})
 """In place, but of shape and strides alone: a tensor is read by these, so there is nothing to record."""
@@ -314,13 +314,15 @@ class Recorder(WideOperations):
         return type(result)(results) if type(result) in (tuple, list) else type(result)(*results)
 
     def _lower(self, rule: Any, name: str, result: Any, args: Any, kwargs: Any) -> Any:
+        if name in ("index", "index_put") and any(index.dtype == torch.uint8 for index in tensors_of(args[1])):
+            raise UnsupportedOperation("a mask of bytes has no native form", source=self.source, hint="mask.bool()")
         nodes = map_tensors(self.node, args)
         named = {
             key: map_tensors(self.node, value) for key, value in kwargs.items() if key not in ("dtype", "memory_format")
         }
         lowered = rule(Call(self.b, result), *nodes, **named)
         if lowered is NotImplemented:
-            hint = "torch.where chooses by value with shapes that stay" if name == "index" else _OTHER_ENGINES
+            hint = "torch.where chooses by value" if name in ("index", "masked_select") else _OTHER_ENGINES
             raise UnsupportedOperation(f"this form of torch's {name} has no native form", source=self.source, hint=hint)
         if isinstance(lowered, Node) and isinstance(result, torch.Tensor):
             assert lowered.shape == tuple(result.shape), (name, lowered, result.shape)

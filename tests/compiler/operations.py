@@ -53,6 +53,20 @@ def _in_place(x: Tensor) -> Tensor:
     return out
 
 
+def _assigned(x: Tensor, mask: object, values: Tensor) -> Tensor:
+    out = x.to(values.dtype, copy=True)
+    out[mask] = values
+    return out
+
+
+def _assigned_part(x: Tensor, y: Tensor) -> Tensor:
+    out = x * 2.0
+    out[1][ROW > 0] = y[ROW > 0] ** 2
+    out[:, 2:][MASK[:, 2:]] += 1.0
+    out[ROWS] *= y
+    return out
+
+
 def _long_cube(x: Tensor) -> Tensor:
     """Sums over every choice of dimensions, each too long to be written out, of values computed together."""
     y = x.exp()
@@ -67,6 +81,8 @@ MATRIX_INDEX = torch.tensor([[0, 2], [1, 1]])
 GENERATOR = torch.Generator().manual_seed(7)
 DATA = torch.randn(3, 5, generator=GENERATOR)
 MASK = DATA > 0
+ROWS = torch.tensor([True, False, True])
+CHOSEN = torch.tensor([False, True, False, False, True])
 GROUPS = torch.randint(7, (200,), generator=GENERATOR)
 PANELS = torch.randn(75, 75, generator=GENERATOR)
 DESIGN = torch.randn(200, 12, generator=GENERATOR)
@@ -219,6 +235,35 @@ CASES: list[Case] = [
     Case("one hot", lambda x: (F.one_hot(INDEX, 3).to(x.dtype) @ x).exp()),
     Case("embedding", lambda x: F.embedding(MATRIX_INDEX, x)),
     Case("bool assignment", lambda x: torch.where(MASK, x, x * 2).clone().masked_fill_(x > 1, 0.0)),
+    # masks of data
+    Case("index by a mask", lambda x: x.exp()[MASK] * torch.arange(MASK.sum())),
+    Case("index of rows by a mask", lambda x: x[ROWS].exp() * ROW),
+    Case("index of columns by a mask", lambda x: x[:, ROW > 0].exp() * torch.arange((ROW > 0).sum())),
+    Case("index of the middle by a mask", lambda x: x[:, ROWS].exp() ** 2, ((2, 3, 4),)),
+    Case("index by a mask of two dimensions", lambda x: x[:, MASK].exp() * torch.arange(MASK.sum()), ((2, 3, 5),)),
+    Case("index by two masks", lambda x: x[ROWS, CHOSEN] * torch.arange(2.0)),
+    Case("index by masks around a slice", lambda x: x[ROWS, :, CHOSEN] * torch.arange(4.0), ((3, 4, 5),)),
+    Case("index by a mask and a tensor", lambda x: x[ROWS, torch.tensor([4, -1])].exp()),
+    Case("index by a computed mask of data", lambda x: x[(DATA > 0.1) & (ROW < 1)].sin()),
+    Case("index of a view by a mask", lambda x: x.T[1:][MASK.T[1:]].exp()),
+    Case("index by an empty mask", lambda x: torch.cat([x[MASK & ~MASK], x[0]]) + x[ROWS & ~ROWS].sum()),
+    Case("index by a full mask", lambda x: x[MASK | ~MASK].exp()),
+    Case("masked_select", lambda x: torch.masked_select(x.exp(), MASK) + x.masked_select(MASK & ~MASK).sum()),
+    Case("masked_select that repeats", lambda x: torch.masked_select(x[:, None], DATA[:, :1].T > 0) ** 2, ((3,),)),
+    Case("masked_select of rows", lambda x: x.masked_select(ROWS[:, None]).exp()),
+    Case("assignment by a mask", lambda x, y: _assigned(x.exp(), MASK, y.exp()[: MASK.sum()]), ((3, 5), (15,))),
+    Case("assignment to data by a mask", lambda y: _assigned(DATA, MASK, y.exp()[: MASK.sum()]) ** 2, ((15,),)),
+    Case("assignment of rows", lambda x, y: _assigned(x, ROWS, y.exp()), ((3, 5), (2, 5))),
+    Case("assignment of one row to many", lambda x, y: _assigned(x, ROWS, y.exp()), ((3, 5), (5,))),
+    Case("assignment of columns", lambda x, y: _assigned(x, (slice(None), ROW > 0), y.exp()), ((3, 5), (3, 1))),
+    Case("assignment by two masks", lambda x, y: _assigned(x, (ROWS, CHOSEN), y.exp()), ((3, 5), (2,))),
+    Case("assignment by an empty mask", lambda x, y: _assigned(x, MASK & ~MASK, y[:0]) * x, ((3, 5), (3,))),
+    Case("assignment to a part by a mask", _assigned_part, ((3, 5), (5,))),
+    Case("index_put by a mask", lambda x, y: x.index_put((ROWS,), y.exp(), accumulate=True), ((3, 5), (2, 5))),
+    Case("masked_scatter", lambda x, y: x.masked_scatter(MASK, y.exp()) * x, ((3, 5), (4, 5))),
+    Case("masked_scatter that repeats", lambda x, y: x.masked_scatter(ROWS[:, None], y.exp()), ((5,), (3, 5))),
+    Case("masked_scatter in place", lambda x, y: (x * 2.0).masked_scatter_(ROW > 0, y), ((3, 5), (3, 5))),
+    Case("masked_scatter of nothing", lambda x, y: x.masked_scatter(MASK & ~MASK, y), ((3, 5), (3, 5))),
     # products and factors
     Case("matrix by vector", lambda x, y: x @ y, ((3, 5), (5,))),
     Case("design by vector", lambda y: torch.sigmoid(DESIGN @ y), ((12,),)),

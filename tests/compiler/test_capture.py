@@ -49,6 +49,20 @@ def boolean_index(z):
     return z[z > 0].sum()
 
 
+def boolean_assignment(z):
+    out = z.clone()
+    out[z > 0] = z[:2]
+    return out.sum()
+
+
+def selection(z):
+    return z.masked_select(z > 0).sum()
+
+
+def scattering(z):
+    return z.masked_scatter(z > 0, z.exp()).sum()
+
+
 def write_older(z):
     OLDER[0] = z[0]
     return OLDER.sum()
@@ -76,6 +90,9 @@ def random_of_latent(z):
         host_array,
         comparison,
         boolean_index,
+        boolean_assignment,
+        selection,
+        scattering,
         write_older,
         write_older_with_data,
         random_numbers,
@@ -96,6 +113,11 @@ def test_refusals_name_the_line(function):
 def test_an_operation_without_a_rule_is_named():
     with pytest.raises(UnsupportedOperation, match="linalg_svd"):
         capture(lambda z: torch.linalg.svd(z[:, None])[1].sum(), [Z])
+
+
+def test_a_mask_of_bytes_is_no_index():
+    with pytest.raises(UnsupportedOperation, match="mask of bytes"), pytest.warns(UserWarning, match="uint8"):
+        capture(lambda z: z[torch.tensor([1, 0, 1], dtype=torch.uint8)].sum(), [Z])
 
 
 def test_too_long_a_loop_names_scan(monkeypatch):

@@ -18,6 +18,7 @@ torch.set_num_threads(1)
 STEPS = 7
 X = torch.randn(STEPS, generator=torch.Generator().manual_seed(0))
 ROWS = torch.randn(STEPS, 3, generator=torch.Generator().manual_seed(1))
+POSITIVE = ROWS[0] > 0
 A = torch.randn(3, 3, generator=torch.Generator().manual_seed(2)) * 0.3
 
 
@@ -71,6 +72,16 @@ def forward_algorithm(z):
 
     last, _ = scan(step, [torch.zeros(2)], [X], STEPS)
     return torch.logsumexp(last[0], 0)
+
+
+def masks(z):
+    def step(carry, part, at):
+        state = torch.tanh(carry[0] + z[3:6] * part[0]).clone()
+        state[POSITIVE] = state[POSITIVE] * 0.5
+        return [state], [state[~POSITIVE].exp()]
+
+    last, outputs = scan(step, [z[:3]], [ROWS], STEPS)
+    return last[0][POSITIVE].sum() + outputs[0].sum()
 
 
 def branches(z):
@@ -130,6 +141,7 @@ FUNCTIONS = [
     matrices,
     forward_algorithm,
     branches,
+    masks,
     nested,
     two_loops,
 ]

@@ -146,6 +146,41 @@ def test_other_data_of_the_same_shape_build_nothing(monkeypatch):
     assert compiled(z).item() != other(z).item()
 
 
+def censored(y, is_seen):
+    scale = pyroxene.sample("scale", dist.HalfNormal(2.0))
+    with pyroxene.plate("all", len(y)):
+        x = pyroxene.sample("x", dist.Normal(0.0, scale))
+    full = y.clone()
+    full[~is_seen] = x[~is_seen]
+    pyroxene.factor("seen", dist.Normal(x[is_seen], 0.5).log_prob(y[is_seen]).sum())
+    pyroxene.factor("steps", dist.Normal(full[:-1], 1.0).log_prob(full[1:]).sum())
+
+
+@pytest.mark.parametrize("count", [5, 3, 0, 8])
+def test_other_masks_choose_other_elements(count, monkeypatch):
+    first = torch.tensor([True, False, True, True, False, True, True, False])
+    compiled = log_density(censored, Y, first).compiled("native")
+    if count == 5:  # as many as before: the same program, of other places
+
+        def build(*_):
+            raise AssertionError("a build")
+
+        monkeypatch.setattr(toolchain.Toolchain, "compile", build)
+    other = (torch.arange(8) < count).flip(0)
+    z = point(compiled.dim)
+    for new in ({"is_seen": other}, {"is_seen": other, "y": Y * 2.0}):
+        again = compiled.with_data(**new)
+        assert again.engine == "native"
+        value, gradient = again.value_and_grad(z)
+        expected, slope = compiled.density.with_data(**new).compiled("eager").value_and_grad(z)
+        assert value.item() == pytest.approx(expected.item(), rel=1e-10)
+        assert torch.allclose(gradient, slope, rtol=1e-10, atol=1e-10)
+    value, gradient = compiled.value_and_grad(z)
+    expected, slope = log_density(censored, Y, first).compiled("eager").value_and_grad(z)
+    assert value.item() == pytest.approx(expected.item(), rel=1e-10)
+    assert torch.allclose(gradient, slope, rtol=1e-10, atol=1e-10)
+
+
 def test_a_compiled_density_pickles_without_its_model():
     def closure(y):
         eight_schools(y, SIGMA)

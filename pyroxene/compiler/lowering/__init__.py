@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from pyroxene.compiler.lowering import algebraic, indexing, pointwise, reductions
+from pyroxene.compiler.lowering import algebraic, indexing, masks, pointwise, reductions
 from pyroxene.compiler.lowering.call import RULES, Call, Rule
 
 __all__ = ["RULES", "Call", "Rule"]
 
-assert all(module.__name__ for module in (algebraic, indexing, pointwise, reductions))  # imported for their rules
+_IMPORTED = (algebraic, indexing, masks, pointwise, reductions)
+assert all(module.__name__ for module in _IMPORTED)  # imported for their rules

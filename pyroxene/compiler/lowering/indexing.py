@@ -11,6 +11,7 @@ import torch
 from pyroxene.compiler.builder import Builder
 from pyroxene.compiler.graph import Node
 from pyroxene.compiler.lowering.call import Call, rule
+from pyroxene.compiler.lowering.masks import choice
 from pyroxene.compiler.strides import broadcast, contiguous
 
 __all__: list[str] = []
@@ -129,12 +130,27 @@ def _linear(b: Builder, indices: Sequence[Node], sizes: Sequence[int]) -> Node:
     return total
 
 
+def _by_dimension(b: Builder, indices: Sequence[Node | None]) -> list[Node | None] | None:
+    """Return an index for each dimension: a mask as the positions that it chooses; None where these are not known."""
+    found: list[Node | None] = []
+    for index in indices:
+        if index is None or index.kind != "b":
+            found.append(index)
+            continue
+        chosen = choice(b, index)
+        if chosen is None or not index.shape:
+            return None
+        found += [b.table(places) for places in chosen.nonzero(as_tuple=True)]
+    return found
+
+
 def _advanced(call: Call, x: Node, indices: Sequence[Node | None]) -> tuple[list[int], Node, bool] | None:
-    """Return the indexed dimensions, one joined index and whether they are neighbours; None for masks."""
-    if any(index is not None and index.kind == "b" for index in indices):
+    """Return the indexed dimensions, one joined index and whether they are neighbours; None where none is known."""
+    known = _by_dimension(call.b, indices)
+    if known is None:
         return None
-    dims = [axis for axis, index in enumerate(indices) if index is not None]
-    chosen = [index for index in indices if index is not None]
+    dims = [axis for axis, index in enumerate(known) if index is not None]
+    chosen = [index for index in known if index is not None]
     shape = broadcast(*[index.shape for index in chosen])
     wide = [call.b.expand(index, shape) for index in chosen]
     return dims, _linear(call.b, wide, [x.shape[d] for d in dims]), dims == list(range(dims[0], dims[-1] + 1))
@@ -145,6 +161,8 @@ def _index(call: Call, x: Node, indices: Sequence[Node | None]) -> Any:
     found = _advanced(call, x, indices)
     if found is None:
         return NotImplemented
+    if call.out.numel() == 0:
+        return call.full(0)
     dims, index, together = found
     b = call.b
     rest = [axis for axis in range(len(x.shape)) if axis not in dims]
@@ -163,14 +181,15 @@ def _index_put(
 ) -> Any:
     b = call.b
     masks = [index for index in indices if index is not None and index.kind == "b"]
-    if masks:
-        if len(indices) == 1 and values.size == 1 and not accumulate:
-            mask = b.reshape(masks[0], masks[0].shape + (1,) * (len(x.shape) - len(masks[0].shape)))
-            return b("where", mask, b.reshape(values, ()), x)
-        return NotImplemented
+    if masks and len(indices) == 1 and values.size == 1 and not accumulate:
+        mask = b.reshape(masks[0], masks[0].shape + (1,) * (len(x.shape) - len(masks[0].shape)))
+        return b("where", mask, b.reshape(values, ()), x)
     found = _advanced(call, x, indices)
-    assert found is not None
+    if found is None:
+        return NotImplemented
     dims, index, together = found
+    if index.size == 0:
+        return x
     rest = [axis for axis in range(len(x.shape)) if axis not in dims]
     count = math.prod(x.shape[d] for d in dims)
     inner = tuple(x.shape[a] for a in rest)
@@ -186,8 +205,11 @@ def _index_put(
     added = b.permute(added, inverse)
     if accumulate:
         return b("add", x, added)
-    ones = b.expand(b.literal(1, "i"), updates.shape[:lead])
-    hit = b("gt", b.put(ones, index, count), 0)
+    if [index for index in indices if index is not None] == masks[:1]:  # one mask: it says itself what is replaced
+        hit = masks[0]
+    else:
+        ones = b.expand(b.literal(1, "i"), updates.shape[:lead])
+        hit = b("gt", b.put(ones, index, count), 0)
     wide_hit = b.reshape(hit, tuple(x.shape[d] for d in dims) + (1,) * len(rest))
     return b("where", b.permute(b.expand(wide_hit, shape), inverse), added, x)
 

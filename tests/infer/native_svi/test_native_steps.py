@@ -133,6 +133,22 @@ def test_integers_and_booleans_are_data():
     ]
 
 
+def test_a_mask_that_is_an_argument_chooses_anew_at_each_step():
+    def masked(y, mask):
+        RUNS.append(1)
+        mu = pyro.sample("mu", dist.Normal(torch.zeros(3), 3.0).to_event(1))
+        pyro.factor("seen", dist.Normal(mu[mask], 1.0).log_prob(y[mask]).sum())
+
+    masks = [torch.tensor([True, True, False]), torch.tensor([False, True, True]), torch.tensor([False, True, False])]
+    svi = make(masked)
+    assert [is_native(svi, Y, masks[0]) for _ in range(5)] == [False, False, False, True, True]
+
+    def program(svi):
+        return [svi.step(Y, masks[k // 5 % 3]) for k in range(25)]
+
+    assert_close(*both(program, model=masked))
+
+
 def test_other_numbers_among_the_arguments_are_another_structure():
     svi = make()
     for _ in range(4):
