@@ -294,6 +294,19 @@ class Builder:
         """Return L^-1 b, or L^-T b."""
         return self.make("solve", (lower, b), (transpose,), b.shape, "f")
 
+    def lu(self, a: Node) -> Node:
+        """Return the factors of matrices, and their pivots."""
+        *batch, n, _ = a.shape
+        return self.make("lu", (a,), (), (*batch, n + 1, n), "f")
+
+    def lu_solve(self, a: Node, factors: Node, b: Node, transpose: bool = False) -> Node:
+        """Return a^-1 b, or a^-T b."""
+        return self.make("lu_solve", (a, factors, b), (transpose,), b.shape, "f")
+
+    def log_determinant(self, a: Node, factors: Node) -> Node:
+        """Return logarithms of the absolute determinants of matrices."""
+        return self.make("log_determinant", (a, factors), (), a.shape[:-2], "f")
+
     def scan(self, body: Body, inputs: Sequence[Node], length: int, reverse: bool = False) -> Node:
         """Return a loop's flat value; `part` reads it."""
         shape = (sum(body.sizes(length)),)
@@ -308,6 +321,12 @@ class Builder:
     def stop(self, source: Node) -> Node:
         """Return the same value, through which no gradient passes."""
         return self.make("stop", (source,), (), source.shape, source.kind)
+
+    def diagonal(self, source: Node) -> Node:
+        """Return the diagonals of matrices, which may have more rows than columns."""
+        *batch, _, n = source.shape
+        own = contiguous(source.shape)
+        return self.view(source, (*batch, n), (*own[:-2], own[-2] + own[-1]), 0)
 
     def transpose(self, source: Node) -> Node:
         """Return a node with its last two dimensions exchanged."""

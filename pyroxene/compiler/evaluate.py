@@ -174,6 +174,15 @@ def _cholesky(a: Tensor) -> Tensor:
     return torch.where(bad, torch.full_like(factor, float("nan")), factor)
 
 
+def _lu(a: Tensor) -> Tensor:
+    factors, pivots, _ = torch.linalg.lu_factor_ex(a.detach().mT)
+    return torch.cat([factors.mT, (pivots - 1).to(a.dtype)[..., None, :]], -2)
+
+
+def _lu_solve(node: Node, a: Tensor, b: Tensor) -> Tensor:
+    return torch.linalg.solve_ex(a.mT if node.attributes[0] else a, b)[0]
+
+
 def _scan(node: Node, values: Sequence[Tensor]) -> Tensor:
     body, length, reverse = node.attributes
     carries = list(values[: body.carries])
@@ -211,6 +220,9 @@ _OTHERS: dict[str, Callable[..., Tensor]] = {
     "cholesky": lambda node, a: _cholesky(a),
     "cholesky_adjoint": lambda node, factor, gradient: _cholesky_adjoint(factor, gradient),
     "solve": _solve,
+    "lu": lambda node, a: _lu(a),
+    "lu_solve": lambda node, a, factors, b: _lu_solve(node, a, b),
+    "log_determinant": lambda node, a, factors: torch.linalg.slogdet(a)[1],
     "scan": lambda node, *values: _scan(node, values),
     "stop": lambda node, source: source.detach(),
 }

@@ -20,6 +20,9 @@ broadcasting and no aliasing: a view is a node like any other, and which values 
 | cholesky | a | | lower factor of (*batch, n, n), of whose lower triangle it is a function; nan where there is none |
 | cholesky_adjoint | l, g | | gradient by that lower triangle, of a factor l whose gradient is g; zeros above |
 | solve | l, b | transpose | L^-1 b, or L^-T b, of a lower triangular L |
+| lu | a | | (*batch, n + 1, n): factors of (*batch, n, n) and a row of pivots, see `csrc/lu.h`; no gradient passes |
+| lu_solve | a, lu, b | transpose | a^-1 b, or a^-T b, by the factors of a; inf or nan where it is singular |
+| log_determinant | a, lu | | logarithms of the absolute determinants, (*batch,); of lu before it is emitted |
 | scan | carries, slices, others | body, length, reverse | a loop; see `Body` |
 | stop | source | | the same value; no gradient passes |
 
@@ -306,6 +309,17 @@ def _check_algebra(node: Node) -> None:
         _expect(batch == other and n == n2 == n3 and node.shape == shapes[1], node, "(.., n, n) and (.., n, k)")
 
 
+def _check_factors(node: Node) -> None:
+    (*batch, n, n2) = node.inputs[0].shape
+    _expect(all(source.kind == "f" for source in node.inputs) and node.kind == "f" and n == n2, node, "square floats")
+    _expect((node if node.op == "lu" else node.inputs[1]).shape == (*batch, n + 1, n), node, "factors and pivots")
+    if node.op == "lu_solve":
+        right = node.inputs[2].shape
+        _expect(right[:-1] == (*batch, n) and node.shape == right, node, "(.., n, n) and (.., n, k)")
+    elif node.op == "log_determinant":
+        _expect(node.shape == tuple(batch), node, "a number for each matrix")
+
+
 def _check_scan(node: Node) -> None:
     body, length, _reverse = node.attributes
     _expect(len(node.inputs) == len(body.graph.inputs), node, "an input of the body for each input")
@@ -335,6 +349,9 @@ _CHECKS: dict[str, Callable[[Node], None]] = {
     "cholesky": _check_algebra,
     "cholesky_adjoint": _check_algebra,
     "solve": _check_algebra,
+    "lu": _check_factors,
+    "lu_solve": _check_factors,
+    "log_determinant": _check_factors,
     "scan": _check_scan,
 }
 

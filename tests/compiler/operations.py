@@ -38,6 +38,10 @@ def _spd(x: Tensor) -> Tensor:
     return x @ x.mT + 3.0 * torch.eye(x.shape[-1], dtype=x.dtype)
 
 
+def _regular(x: Tensor) -> Tensor:
+    return x + 2.0 * x.shape[-1] ** 0.5 * torch.eye(x.shape[-1], dtype=x.dtype)
+
+
 def _both(pair: tuple[Tensor, Tensor]) -> Tensor:
     return pair[0] * (pair[1] + 2.0)
 
@@ -86,6 +90,7 @@ CHOSEN = torch.tensor([False, True, False, False, True])
 GROUPS = torch.randint(7, (200,), generator=GENERATOR)
 PANELS = torch.randn(75, 75, generator=GENERATOR)
 DESIGN = torch.randn(200, 12, generator=GENERATOR)
+ANTI = 3.0 * torch.eye(5, dtype=torch.float64).flip(0)
 ROW = torch.randn(5, generator=GENERATOR)
 
 TRIGAMMA = 1e-8
@@ -293,6 +298,38 @@ CASES: list[Case] = [
     ),
     Case("cholesky_solve", lambda x, y: torch.cholesky_solve(y, torch.linalg.cholesky(_spd(x))), ((4, 4), (4, 2))),
     Case("log determinant", lambda x: torch.linalg.cholesky(_spd(x)).diagonal().log().sum() * 2, ((4, 4),)),
+    Case("inverse", lambda x: torch.linalg.inv(_regular(x)) * x, ((4, 4),)),
+    Case("inverse of one number", lambda x: torch.inverse(x), ((1, 1),), 0.5, 2.0),
+    Case("inverse that exchanges rows", lambda x: torch.inverse(x.flip(0) * 0.2 + ANTI), ((5, 5),)),
+    Case("batch of inverses", lambda x: torch.linalg.inv(_regular(x)).exp(), ((2, 3, 3, 3),)),
+    Case("inverse in LAPACK", lambda x: torch.linalg.inv(_regular(x)) ** 2, ((40, 40),)),
+    Case("batch of inverses in LAPACK", lambda x: torch.linalg.inv(_regular(x)) ** 2, ((2, 26, 26),)),
+    Case("inverse without checks", lambda x: torch.linalg.inv_ex(_regular(x)).inverse, ((3, 3),)),
+    Case("inverse of a part", lambda x: torch.linalg.inv(_regular(x)[1:, 1:].mT) @ x[:4, :2], ((5, 5),)),
+    Case("solve", lambda x, y: torch.linalg.solve(_regular(x), y), ((4, 4), (4, 3))),
+    Case("solve of a vector", lambda x, y: torch.linalg.solve(_regular(x), y), ((4, 4), (4,))),
+    Case("solve from the right", lambda x, y: torch.linalg.solve(_regular(x), y, left=False), ((4, 4), (3, 4))),
+    Case("batch of solves", lambda x, y: torch.linalg.solve(_regular(x), y), ((2, 3, 3), (2, 3, 2))),
+    Case("batch of solves of vectors", lambda x, y: torch.linalg.solve(_regular(x), y), ((2, 3, 3), (2, 3))),
+    Case("one matrix and a batch", lambda x, y: torch.linalg.solve(_regular(x), y), ((3, 3), (2, 4, 3, 2))),
+    Case("batch of matrices and one", lambda x, y: torch.linalg.solve(_regular(x), y), ((2, 3, 3), (3, 5))),
+    Case("batches that broadcast", lambda x, y: torch.linalg.solve(_regular(x), y), ((2, 1, 3, 3), (4, 3, 2))),
+    Case("solve in LAPACK", lambda x, y: torch.linalg.solve(_regular(x), y), ((30, 30), (30, 7))),
+    Case("solve of a vector in LAPACK", lambda x, y: torch.linalg.solve(_regular(x), y), ((30, 30), (30,))),
+    Case("solve from the right in LAPACK", lambda x, y: torch.linalg.solve(x, y, left=False), ((30, 30), (7, 30))),
+    Case("solve with pivots in LAPACK", lambda x, y: torch.linalg.solve(x, y), ((30, 30), (30, 6))),
+    Case("solve without checks", lambda x, y: torch.linalg.solve_ex(_regular(x), y).result, ((3, 3), (3, 2))),
+    Case("solve of data", lambda y: torch.linalg.solve(_regular(PANELS[:5, :5]), y).exp(), ((5, 2),)),
+    Case("solve by data", lambda x: torch.linalg.solve(_regular(x), ROW), ((5, 5),)),
+    Case("slogdet", lambda x: _both(torch.linalg.slogdet(x)), ((4, 4),)),
+    Case("batch of slogdet", lambda x: _both(torch.linalg.slogdet(x)), ((2, 3, 4, 4),)),
+    Case("slogdet in LAPACK", lambda x: _both(torch.linalg.slogdet(x)), ((30, 30),)),
+    Case("logdet", lambda x: torch.logdet(_spd(x)) + torch.slogdet(x)[0], ((4, 4),)),
+    Case("determinant", lambda x: torch.linalg.det(x) + torch.det(x[:2, :2]), ((4, 4),)),
+    Case("batch of determinants", lambda x: torch.linalg.det(x), ((5, 3, 3),)),
+    Case(
+        "density by a precision", lambda x, y: torch.logdet(_spd(x)) - y @ torch.linalg.inv(_spd(x)) @ y, ((4, 4), (4,))
+    ),
     Case("trace", lambda x: torch.trace(x @ x), ((4, 4),)),
     # structure
     Case("scalars", lambda x: x[0, 0] * x[0, 1].exp() + torch.log1p(x[1, 1] ** 2) * x[2, 2]),

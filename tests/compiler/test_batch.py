@@ -18,6 +18,8 @@ WIDTH = 3
 BUILT = (
     "sum over 1", "logsumexp of many", "index around a slice", "group effects", "index_put accumulate", "cumsum",
     "design by vector", "large product", "cholesky in panels", "solve right", "in place", "loop", "outer of itself",
+    "index by a mask", "assignment of rows", "masked_scatter", "batches that broadcast", "inverse in LAPACK",
+    "batch of slogdet",
 )  # fmt: skip
 
 

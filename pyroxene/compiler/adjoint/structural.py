@@ -8,7 +8,7 @@ import torch
 
 from pyroxene.compiler.builder import Builder
 from pyroxene.compiler.graph import Node
-from pyroxene.compiler.lowering.algebraic import product
+from pyroxene.compiler.lowering.algebraic import identity, product
 from pyroxene.compiler.strides import contiguous
 
 __all__ = ["STRUCTURAL_ADJOINTS", "spread"]
@@ -74,6 +74,20 @@ def _solve(b: Builder, g: Node, y: Node) -> tuple[Node | None, ...]:
     return for_lower, for_right
 
 
+def _lu_solve(b: Builder, g: Node, y: Node) -> tuple[Node | None, ...]:
+    a, factors, _right = y.inputs
+    (transposed,) = y.attributes
+    for_right = b.lu_solve(a, factors, g, not transposed)
+    outer = (y, for_right) if transposed else (for_right, y)
+    return b("neg", product(b, outer[0], b.transpose(outer[1]))), None, for_right
+
+
+def _log_determinant(b: Builder, g: Node, y: Node) -> tuple[Node | None, ...]:
+    a, factors = y.inputs
+    inverse = b.transpose(b.lu_solve(a, factors, identity(b, a.shape)))  # the node that an inverse in the program is
+    return b("mul", b.reshape(g, (*g.shape, 1, 1)), inverse), None
+
+
 def _cholesky(b: Builder, g: Node, y: Node) -> tuple[Node | None, ...]:
     return (b.cholesky_adjoint(y, g),)
 
@@ -86,6 +100,8 @@ STRUCTURAL_ADJOINTS: dict[str, Adjoint] = {
     "cumsum": _cumsum,
     "matmul": _matmul,
     "solve": _solve,
+    "lu_solve": _lu_solve,
+    "log_determinant": _log_determinant,
     "cholesky": _cholesky,
     "stop": lambda b, g, y: (None,),
 }

@@ -9,9 +9,9 @@ import torch
 from pyroxene.compiler.builder import Builder
 from pyroxene.compiler.graph import Node
 from pyroxene.compiler.lowering.call import Call, rule
-from pyroxene.compiler.strides import broadcast
+from pyroxene.compiler.strides import broadcast, contiguous
 
-__all__ = ["product"]
+__all__ = ["identity", "product"]
 
 LOOPS = 512
 """Up to how many multiplications a product is written as loops, which fuse with their neighbours."""
@@ -124,8 +124,69 @@ def _cholesky_solve(call: Call, y: Node, factor: Node, upper: bool = False) -> N
 
 @rule("cholesky_inverse")
 def _cholesky_inverse(call: Call, factor: Node, upper: bool = False) -> Node:
-    eye = call.b.table(torch.eye(factor.shape[-1], dtype=torch.float64))
-    return _cholesky_solve(call, call.b.expand(eye, factor.shape), factor, upper)
+    return _cholesky_solve(call, identity(call.b, factor.shape), factor, upper)
+
+
+def identity(b: Builder, shape: tuple[int, ...]) -> Node:
+    """Return the identity for each matrix of a shape (*batch, n, n)."""
+    return b.expand(b.table(torch.eye(shape[-1], dtype=torch.float64)), shape)
+
+
+def _quotient(b: Builder, a: Node, y: Node, transpose: bool) -> Node:
+    """Return a^-1 y, or a^-T y, of (*batch, n, n) and (*batch, n, k), whose batches broadcast."""
+    rank = len(y.shape)
+    if len(a.shape) == 2 < rank:  # one matrix: the batch is more columns
+        order = [rank - 2, *range(rank - 2), rank - 1]
+        columns = b.permute(y, order)
+        n = y.shape[-2]
+        solved = b.lu_solve(a, b.lu(a), b.reshape(columns, (n, y.size // n)), transpose)
+        return b.permute(b.reshape(solved, columns.shape), [order.index(axis) for axis in range(rank)])
+    batch = broadcast(a.shape[:-2], y.shape[:-2])
+    factors = b.lu(a)
+    a, factors = (b.expand(x, (*batch, *x.shape[-2:])) for x in (a, factors))
+    return b.lu_solve(a, factors, b.expand(y, (*batch, *y.shape[-2:])), transpose)
+
+
+@rule("linalg_inv_ex")
+def _inverse(call: Call, a: Node, **_: Any) -> Any:
+    return _quotient(call.b, a, identity(call.b, a.shape), False), None
+
+
+@rule("_linalg_solve_ex")
+def _solve_ex(call: Call, a: Node, y: Node, *, left: bool = True, **_: Any) -> Any:
+    b = call.b
+    is_vector = len(y.shape) == 1 or y.shape == a.shape[:-1]
+    if is_vector:
+        y = b.reshape(y, (*y.shape, 1))
+    elif not left:
+        y = b.transpose(y)
+    result = _quotient(b, a, y, not left)
+    if is_vector:
+        return b.reshape(result, call.shape), None, None, None
+    return result if left else b.transpose(result), None, None, None
+
+
+def _determinant(b: Builder, a: Node) -> tuple[Node, Node]:
+    """Return signs and logarithms of absolute values."""
+    factors = b.lu(a)
+    still = b.stop(factors)
+    *batch, n, _ = a.shape
+    rows = contiguous(factors.shape)
+    pivots = b.view(still, (*batch, n), (*rows[:-2], rows[-1]), n * n)
+    moved = b("ne", pivots, b.table(torch.arange(n, dtype=torch.float64)))
+    signs = b("mul", b("sign", b.diagonal(still)), b("where", moved, -1.0, 1.0))
+    return b.reduce(signs, "prod", (len(batch),)), b.log_determinant(a, factors)
+
+
+@rule("_linalg_slogdet")
+def _slogdet(call: Call, a: Node) -> Any:
+    return *_determinant(call.b, a), None, None
+
+
+@rule("_linalg_det")
+def _det(call: Call, a: Node) -> Any:
+    sign, logarithm = _determinant(call.b, a)
+    return call.b("mul", sign, call.b("exp", logarithm)), None, None
 
 
 @rule("trace")

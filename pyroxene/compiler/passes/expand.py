@@ -1,4 +1,4 @@
-"""Writes operations that share parts (softplus, sigmoid, log_sigmoid) as those parts, so that each is computed once."""
+"""Writes operations that share parts (softplus, sigmoid, log_sigmoid, determinants) as those: each is computed once."""
 
 from __future__ import annotations
 
@@ -26,6 +26,12 @@ def _log_sigmoid(b: Builder, x: Node) -> Node:
     return b("sub", b("minimum", x, 0.0), b("log1p", _decay(b, x)))
 
 
+def _log_determinant(b: Builder, factors: Node) -> Node:
+    """Return the sum of the logarithms of a factor's diagonal."""
+    diagonal = b.diagonal(factors)
+    return b.reduce(b("log", b("abs", diagonal)), "sum", (len(diagonal.shape) - 1,))
+
+
 _PARTS = {"softplus": _softplus, "sigmoid": _sigmoid, "log_sigmoid": _log_sigmoid}
 
 
@@ -36,10 +42,12 @@ def _rule(b: Builder, node: Node, inputs: tuple[Node, ...]) -> Node | None:
         x = inputs[0].inputs[0]
         decay = _decay(b, x)
         return b("div", b("where", b("ge", x, 0.0), decay, 1.0), b("add", decay, 1.0))
+    if node.op == "log_determinant":
+        return _log_determinant(b, inputs[1])
     parts = _PARTS.get(node.op)
     return parts(b, *inputs) if parts is not None else None
 
 
 def expand(graph: Graph) -> Graph:
-    """Return an equal graph without softplus, sigmoid, log_sigmoid and stop; to be run after reverse mode."""
+    """Return an equal graph without stop and what has parts; to be run after reverse mode."""
     return rewrite(graph, _rule)

@@ -137,6 +137,28 @@ def _solve(memory: Memory, node: Node) -> list[str]:
     return lines + _batches(node, [(lower, lower_strides), (right, right_strides), out], call)
 
 
+def _lu(memory: Memory, node: Node) -> list[str]:
+    lines: list[str] = []
+    source, strides = _matrix(memory, node.inputs[0], lines)
+    pointer, start = memory.place(node)
+    out = (f"{pointer} + {start}", contiguous(node.shape))
+    call = f"pyroxene_lu({node.shape[-1]}, {{0}}, {strides[-2]}, {strides[-1]}, {{1}});"
+    return lines + _batches(node, [(source, strides), out], call)
+
+
+def _lu_solve(memory: Memory, node: Node) -> list[str]:
+    lines: list[str] = []
+    _a, factors, b = node.inputs
+    operands = [_row_major(memory, factors, lines), _matrix(memory, b, lines)]
+    right_strides = operands[1][1]
+    pointer, start = memory.place(node)
+    n, k = node.shape[-2:]
+    out = (f"{pointer} + {start}", contiguous(node.shape))
+    steps = f"{right_strides[-2]}, {right_strides[-1]}"
+    call = f"pyroxene_lu_solve({int(node.attributes[0])}, {n}, {k}, {{0}}, {{1}}, {steps}, {{2}});"
+    return lines + _batches(node, [*operands, out], call)
+
+
 def _cumsum(memory: Memory, node: Node) -> list[str]:
     dim, reverse = node.attributes
     lines: list[str] = []
@@ -164,6 +186,8 @@ _EMITTERS = {
     "cholesky": _cholesky,
     "cholesky_adjoint": _cholesky_adjoint,
     "solve": _solve,
+    "lu": _lu,
+    "lu_solve": _lu_solve,
     "cumsum": _cumsum,
 }
 

@@ -23,8 +23,11 @@ LONGEST = 1000
 INLINED = 200
 """A function of so few lines is a part of its caller, so that a loop's carry need not go through memory."""
 
-ALGEBRA = frozenset({"matmul", "cholesky", "cholesky_adjoint", "solve"})
+ALGEBRA = frozenset({"matmul", "cholesky", "cholesky_adjoint", "solve", "lu", "lu_solve"})
 BLAS = ("dgemm", "dtrsm", "dpotrf")
+LU = ("dgetrf",)
+"""What `lu.h` calls besides."""
+
 SMALL = 24
 """As PYROXENE_SMALL in `algebra.h`: with no larger matrix scipy need not be imported."""
 
@@ -95,7 +98,8 @@ def emit(graph: Graph) -> Program:
     workspace = writer.function(graph, "density")
     operations = writer.operations
     special = sorted(operations & SPECIAL)
-    pointers = (*special, *(BLAS if writer.has_large else ()))
+    algebra = (*BLAS, *(LU if "lu" in operations else ())) if writer.has_large else ()
+    pointers = (*special, *algebra)
     headers = _headers(operations, pointers)
     source = "\n".join([*headers, *_binder(pointers), "", *writer.text, _door(graph)])
     return Program(source, workspace, pointers)
@@ -119,6 +123,8 @@ def _headers(operations: set[str], pointers: tuple[str, ...]) -> list[str]:
         if "dgemm" in pointers:
             lines.append("#define PYROXENE_BLAS")
         lines.append(folder.joinpath("algebra.h").read_text(encoding="utf8"))
+    if operations & {"lu", "lu_solve"}:
+        lines.append(folder.joinpath("lu.h").read_text(encoding="utf8"))
     return lines
 
 
@@ -126,7 +132,7 @@ def _binder(pointers: tuple[str, ...]) -> list[str]:
     """Return the function that takes the addresses."""
     if not pointers:
         return []
-    names = [f"blas_{name}" if name in BLAS else f"special_{name}" for name in pointers]
+    names = [f"blas_{name}" if name in (*BLAS, *LU) else f"special_{name}" for name in pointers]
     declared = [f"static double (*{name})(double, int);" for name in names if name.startswith("special")]
     bound = [f"    {name} = pointers[{position}];" for position, name in enumerate(names)]
     return [*declared, "void pyroxene_bind(void **pointers) {", *bound, "}"]

@@ -11,7 +11,7 @@ from pyroxene.errors import CompilerError
 __all__ = ["ALGEBRA", "addresses"]
 
 _NAMES = {"digamma": "psi"}
-ALGEBRA = {"dgemm": "blas", "dtrsm": "blas", "dpotrf": "lapack"}
+ALGEBRA = {"dgemm": "blas", "dtrsm": "blas", "dpotrf": "lapack", "dgetrf": "lapack"}
 """Names of BLAS and LAPACK that emitted code may call, and which of the two has them."""
 
 

@@ -31,7 +31,7 @@ CALLED = frozenset(
 )
 """Pointwise operations that are functions of libm, or of its vector form."""
 
-CALLS = frozenset({"cumsum", "matmul", "cholesky", "cholesky_adjoint", "solve", "scan"})
+CALLS = frozenset({"cumsum", "matmul", "cholesky", "cholesky_adjoint", "solve", "lu", "lu_solve", "scan"})
 
 
 @dataclass
