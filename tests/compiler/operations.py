@@ -235,6 +235,7 @@ CASES: list[Case] = [
     Case("index_put", lambda x, y: x.index_put((INDEX[:2],), y), ((3, 5), (2, 5))),
     Case("index_put accumulate", lambda x, y: x.index_put((INDEX,), y, accumulate=True), ((3, 4), (5, 4))),
     Case("index_add", lambda x, y: x.index_add(0, INDEX, y), ((3, 4), (5, 4))),
+    Case("index_add to columns", lambda x, y: x.index_add(-1, INDEX, y), ((3, 4), (3, 5))),
     Case("scatter_add", lambda x: torch.zeros(3, 5).scatter_add(0, INDEX[None].expand(3, 5), x.exp())),
     Case("scatter", lambda x: torch.ones(3, 5).scatter(1, torch.tensor([[0], [2], [4]]), x), ((3, 1),)),
     Case("one hot", lambda x: (F.one_hot(INDEX, 3).to(x.dtype) @ x).exp()),

@@ -96,6 +96,7 @@ def rows(b: Builder, x: Node, dim: int, index: Node) -> Node:
         index = _wrapped(b, index, size)
     if dim == 0:
         return b.take(x, index)
+    dim %= len(x.shape)
     order = [dim, *(axis for axis in range(len(x.shape)) if axis != dim)]
     taken = b.take(b.permute(x, order), index)
     lead = len(index.shape)
@@ -278,6 +279,7 @@ def _corner(b: Builder, x: Node, shape: tuple[int, ...]) -> Node:
 @rule("index_add")
 def _index_add(call: Call, x: Node, dim: int, index: Node, source: Node, alpha: float = 1) -> Node:
     b = call.b
+    dim %= len(x.shape)
     order = [dim, *(axis for axis in range(len(x.shape)) if axis != dim)]
     front = b.permute(source, order)
     added = b.put(front, _wrapped(b, index, x.shape[dim]), x.shape[dim])
