@@ -27,6 +27,12 @@ _ROOT = __name__.partition(".")[0]
 _PYRO = "pyro"
 
 _DEEP_PATHS: dict[str, dict[str, str]] = {
+    # ---- networks, which flows are made of, one floor down
+    "nn.auto_reg_nn": {
+        "ops.networks.auto_reg_nn": "AutoRegressiveNN ConditionalAutoRegressiveNN MaskedLinear create_mask "
+        "sample_mask_indices"
+    },
+    "nn.dense_nn": {"ops.networks.dense_nn": "ConditionalDenseNN DenseNN"},
     # ---- effects: Pyro has a file for each handler, we have one for each kind of handler
     "poutine.block_messenger": {"poutine.handlers.visibility": "BlockMessenger"},
     "poutine.broadcast_messenger": {"poutine.handlers.plates": "BroadcastMessenger"},

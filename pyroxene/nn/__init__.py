@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pyroxene.nn.attributes import PyroParam, PyroSample
-from pyroxene.nn.auto_reg_nn import AutoRegressiveNN, ConditionalAutoRegressiveNN, MaskedLinear
 from pyroxene.nn.context import pyro_method
-from pyroxene.nn.dense_nn import ConditionalDenseNN, DenseNN
 from pyroxene.nn.module import PyroModuleList
 from pyroxene.nn.pyro_module import PyroModule
+from pyroxene.ops.networks import (
+    AutoRegressiveNN,
+    ConditionalAutoRegressiveNN,
+    ConditionalDenseNN,
+    DenseNN,
+    MaskedLinear,
+)
 
 __all__ = [
     "AutoRegressiveNN",
