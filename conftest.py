@@ -10,13 +10,13 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import pytest
 import torch
 
+import pyroxene
+
 torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
 def _clean_language():
-    import pyroxene
-
     pyroxene.clear_param_store()
     pyroxene.set_rng_seed(0)
     yield

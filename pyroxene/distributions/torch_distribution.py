@@ -15,6 +15,7 @@ from pyroxene.distributions import constraints
 from pyroxene.distributions.adoption import AdoptsBase, declare
 from pyroxene.distributions.distribution import Distribution
 from pyroxene.distributions.score_parts import ScoreParts
+from pyroxene.distributions.tails import complete
 from pyroxene.distributions.util import broadcast_shape, is_identically_zero, scale_and_mask, sum_rightmost
 from pyroxene.errors import ParameterError, ShapeError, SupportError, UsageError
 
@@ -46,6 +47,7 @@ class TorchDistributionMixin(Distribution):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         declare(cls)
+        complete(cls)
 
     def __call__(self, sample_shape: Size = EMPTY) -> torch.Tensor:
         """Draw a sample, reparameterised where `has_rsample`.
@@ -310,6 +312,22 @@ class _Wrapper(TorchDistribution):
     def support(self) -> constraints.Constraint:
         """The base distribution's support."""
         return self.base_dist.support
+
+    def cdf(self, value: torch.Tensor) -> torch.Tensor:
+        """Return the base distribution's probability of at most a value."""
+        return self.base_dist.cdf(value)
+
+    def icdf(self, value: torch.Tensor) -> torch.Tensor:
+        """Return the base distribution's quantiles."""
+        return self.base_dist.icdf(value)
+
+    def log_cdf(self, value: torch.Tensor) -> torch.Tensor:
+        """Return the log of `cdf`."""
+        return self.base_dist.log_cdf(value)
+
+    def log_survival(self, value: torch.Tensor) -> torch.Tensor:
+        """Return the log of the base distribution's probability of more than a value."""
+        return self.base_dist.log_survival(value)
 
 
 class MaskedDistribution(_Wrapper):

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.distributions.transforms import AbsTransform
 
-from pyroxene.distributions import constraints
+from pyroxene.distributions import constraints, tails
 from pyroxene.distributions.torch import TransformedDistribution
 from pyroxene.distributions.torch_distribution import Size, validate_sample
 from pyroxene.errors import ParameterError
@@ -56,3 +56,16 @@ class FoldedDistribution(TransformedDistribution):
         if self._validate_args:
             self._validate_sample(value)
         return torch.logaddexp(self.base_dist.log_prob(value), self.base_dist.log_prob(-value))
+
+    def log_cdf(self, value: torch.Tensor) -> torch.Tensor:
+        """Return the log of the base's probability between the value's negative and it."""
+        inside = value > 0
+        safe = torch.where(inside, value, 1.0)
+        return torch.where(inside, tails.log_between(self.base_dist, -safe, safe), -torch.inf)
+
+    def log_survival(self, value: torch.Tensor) -> torch.Tensor:
+        """Return the log of the base's probability beyond the value on either side."""
+        inside = value > 0
+        safe = torch.where(inside, value, 1.0)
+        beyond = torch.logaddexp(tails.log_cdf(self.base_dist, -safe), tails.log_survival(self.base_dist, safe))
+        return torch.where(inside, beyond, 0.0)

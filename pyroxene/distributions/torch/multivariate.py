@@ -10,8 +10,9 @@ import torch.distributions as torchdist
 from torch.distributions import relaxed_categorical as torchrelaxed
 
 from pyroxene.distributions.torch.continuous import require_same_family
+from pyroxene.distributions.torch.onion import sample_correlation_cholesky
 from pyroxene.distributions.torch.transformed import TransformedMixin
-from pyroxene.distributions.torch_distribution import TorchDistributionMixin
+from pyroxene.distributions.torch_distribution import EMPTY, Size, TorchDistributionMixin
 from pyroxene.distributions.util import broadcast_shape
 
 __all__ = [
@@ -82,6 +83,13 @@ class LKJCholesky(torchdist.LKJCholesky, TorchDistributionMixin):
     def infer_shapes(cls, *, dim: int, concentration: Shape = ()) -> Shapes:
         """Work out batch and event shape; `dim` is the number itself."""
         return _batch((concentration, 0), event_shape=(dim, dim))
+
+    def sample(self, sample_shape: Size = EMPTY) -> torch.Tensor:
+        """Draw by the onion method; marginals of torch's draws differ from place to place."""
+        with torch.no_grad():
+            return sample_correlation_cholesky(
+                self.dim, self.concentration, torch.Size(sample_shape) + self._batch_shape
+            )
 
 
 class LogisticNormal(torchdist.LogisticNormal, TransformedMixin):

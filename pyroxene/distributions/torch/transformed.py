@@ -9,7 +9,7 @@ from torch.distributions import transforms as torchtransforms
 from pyroxene.distributions.adoption import AdoptsBase
 from pyroxene.distributions.torch_distribution import TorchDistributionMixin
 
-__all__ = ["TransformedMixin"]
+__all__ = ["TransformedMixin", "clear_cache"]
 
 
 class TransformedMixin(AdoptsBase, TorchDistributionMixin):
@@ -20,21 +20,21 @@ class TransformedMixin(AdoptsBase, TorchDistributionMixin):
     def clear_cache(self) -> None:
         """Forget the values that transforms cache for their inverses, as after a change of their parameters."""
         for transform in self.transforms:
-            _clear_cache(transform)
+            clear_cache(transform)
 
 
-def _clear_cache(transform: Any) -> None:
+def clear_cache(transform: Any) -> None:
     """Clear a transform's cache and those of the transforms it is made of."""
     own = getattr(transform, "clear_cache", None)
     if own is not None:
         own()
         return
     if isinstance(transform, torchtransforms._InverseTransform):
-        _clear_cache(transform.inv)
+        clear_cache(transform.inv)
         return
     transform._cached_x_y = None, None
     parts = getattr(transform, "parts", None) or getattr(transform, "transforms", None) or []
     if isinstance(transform, torchtransforms.IndependentTransform):
         parts = [transform.base_transform]
     for part in parts:
-        _clear_cache(part)
+        clear_cache(part)
