@@ -8,7 +8,7 @@ from torch import nn
 
 from pyroxene.errors import UsageError
 from pyroxene.nn import AutoRegressiveNN, ConditionalAutoRegressiveNN, MaskedLinear
-from pyroxene.nn.auto_reg_nn import create_mask, sample_mask_indices
+from pyroxene.ops.networks.auto_reg_nn import create_mask, sample_mask_indices
 
 X = torch.tensor([[0.5, -1.0, 2.0]])
 CONTEXT = torch.tensor([0.25, -0.5])
