@@ -32,7 +32,7 @@ def _rewritten(graph: Graph, rule: Rewrite, bodies: dict[int, Body]) -> Graph:
     for node in graph.nodes():
         if not node.inputs:
             b.remember(node)
-            new[id(node)] = node
+            new[id(node)] = b.literal(node.attributes[0], node.kind) if node.op == "literal" else node
             continue
         inputs = tuple([new[id(source)] for source in node.inputs])
         b.note, b.source = node.note, node.source
