@@ -35,11 +35,6 @@ PYROXENE_SIMD double hypot(double, double);
 #endif
 #endif
 
-static inline double pyroxene_lgamma(double x) {
-    int sign; /* lgamma itself writes a global */
-    return lgamma_r(x, &sign);
-}
-
 static inline long long pyroxene_floor_divide(long long a, long long b) {
     const long long quotient = a / b;
     return quotient * b != a && (a < 0) != (b < 0) ? quotient - 1 : quotient;

@@ -8,7 +8,7 @@ from importlib.resources import files
 
 from pyroxene.compiler.builder import Builder
 from pyroxene.compiler.engines.native.calls import emit_call
-from pyroxene.compiler.engines.native.expressions import SPECIAL, TYPES, expression
+from pyroxene.compiler.engines.native.expressions import SPECIAL, TYPES, VECTORS, expression
 from pyroxene.compiler.engines.native.loops import emit_loop
 from pyroxene.compiler.engines.native.memory import Memory
 from pyroxene.compiler.engines.native.scans import emit_scan
@@ -117,6 +117,8 @@ def _door(graph: Graph) -> str:
 def _headers(operations: set[str], pointers: tuple[str, ...]) -> list[str]:
     folder = files("pyroxene.compiler").joinpath("csrc")
     lines = [folder.joinpath("prelude.h").read_text(encoding="utf8")]
+    if operations & (VECTORS | {"polygamma"}):
+        lines.append(folder.joinpath("special.h").read_text(encoding="utf8"))
     if operations & {"gamma_sample", "gamma_slope"}:
         lines.append(folder.joinpath("gamma.h").read_text(encoding="utf8"))
     if operations & ALGEBRA:

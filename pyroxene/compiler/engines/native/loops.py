@@ -6,8 +6,9 @@ import math
 
 from pyroxene.compiler.engines.native.expressions import TYPES
 from pyroxene.compiler.engines.native.memory import Memory
-from pyroxene.compiler.engines.native.nests import START, TOGETHER, NestWriter
+from pyroxene.compiler.engines.native.nests import TOGETHER, NestWriter
 from pyroxene.compiler.engines.native.schedule import Loop, Schedule
+from pyroxene.compiler.engines.native.totals import START
 from pyroxene.compiler.graph import Node
 
 __all__ = ["emit_loop"]

@@ -7,13 +7,14 @@ import math
 from collections.abc import Iterator
 
 from pyroxene.compiler.engines.native.axes import read_through
-from pyroxene.compiler.engines.native.expressions import TYPES, expression
+from pyroxene.compiler.engines.native.expressions import TYPES, expression, has_positive_form
 from pyroxene.compiler.engines.native.memory import Index, Memory, linear
 from pyroxene.compiler.engines.native.schedule import Loop, Nest, Schedule, is_direct
+from pyroxene.compiler.engines.native.totals import CLAUSE, START, both, combine
 from pyroxene.compiler.graph import POINTWISE, Node
 from pyroxene.compiler.strides import contiguous
 
-__all__ = ["START", "TOGETHER", "NestWriter"]
+__all__ = ["TOGETHER", "NestWriter"]
 
 WRITTEN_OUT = 4
 """Loops of so few rounds are written out by the compiler: as vectors they would be masked, and pass through memory."""
@@ -24,24 +25,6 @@ TOGETHER = 4
 COPIED = 1024
 """A scatter of many rows into so few numbers adds up in as many copies as rows go together: two rows of one index would
 wait for each other's store, 5 cycles."""
-
-START = {"sum": "0.0", "prod": "1.0", "max": "(-INFINITY)", "min": "INFINITY", "any": "0.0", "all": "1.0"}
-_CLAUSE = {"sum": "+", "prod": "*", "max": "max", "min": "min", "any": "max", "all": "min"}
-_OPERATOR = {"sum": "+", "prod": "*", "any": "|", "all": "&"}
-_COMPARE = {"max": ">", "any": ">", "min": "<", "all": "<"}
-
-
-def _combine(how: str, total: str, value: str) -> str:
-    """Return a statement that takes one more value into a total."""
-    if how in _COMPARE:
-        return f"{total} = {value} {_COMPARE[how]} {total} ? {value} : {total};"
-    return f"{total} {_CLAUSE[how]}= {value};"
-
-
-def _both(how: str, one: str, other: str) -> str:
-    if how in ("max", "min"):
-        return f"({one} {_COMPARE[how]} {other} ? {one} : {other})"
-    return f"({one} {_OPERATOR[how]} {other})"
 
 
 class NestWriter:
@@ -67,6 +50,7 @@ class NestWriter:
         self.depth = 1
         self.prefix = ""  # what is before the row's number in its block: the block's first row
         self.outer = loop.axis  # the axis of the outermost loop
+        self.positive = False  # whether functions take their forms for positive arguments
         self.together = 0  # which of several of its positions, that are computed together, the statement is for
 
     def set_together(self, together: int) -> None:
@@ -136,7 +120,7 @@ class NestWriter:
         """Return the expression of a pointwise node or a gather, in terms of its inputs."""
         axes, sizes = self.axes.of(node), node.shape
         if node.op != "take":
-            return expression(node, [self.read(node, source, axes, sizes) for source in node.inputs])
+            return expression(node, [self.read(node, source, axes, sizes) for source in node.inputs], self.positive)
         source, index = node.inputs
         lead = len(index.shape)
         row = self.read(node, index, axes[:lead], sizes[:lead])
@@ -195,9 +179,25 @@ class NestWriter:
         if length >= TOGETHER and (all(map(self.has_copies, nest.nodes)) or (len(order) == 2 and self.adds_up(nest))):
             jam = TOGETHER
         rest = length % jam
+        if self.schedule.can_be_repeated(nest, self.loop):
+            self.guarded(nest, order, count, length)
+            return
         self.part_of_nest(nest, order, count, (0, length - rest), jam)
         if jam > 1:  # whether or not some are left, so that programs of other sizes differ in numbers alone
             self.part_of_nest(nest, order, count, (length - rest, length), 1)
+
+    def guarded(self, nest: Nest, order: list[int], count: int, length: int) -> None:
+        """Write a nest with the forms of its functions for positive arguments, and once more where one was not."""
+        self.add("{")
+        self.depth += 1
+        self.add("long long below = 0;")
+        self.positive = True
+        self.part_of_nest(nest, order, count, (0, length), 1)
+        self.positive = False
+        self.add("if (below)")
+        self.part_of_nest(nest, order, count, (0, length), 1)
+        self.depth -= 1
+        self.add("}")
 
     def has_copies(self, node: Node) -> bool:
         """Say whether a scatter adds up in several places, so that rows of one index need not wait for each other."""
@@ -271,7 +271,9 @@ class NestWriter:
                     for _ in self.all_together(jam if depth else 1)
                     for _ in self.unrolled(self.axes.result(node))
                 ]
-                clauses.append(f"reduction({_CLAUSE[node.attributes[0]]} : {', '.join(names)})")
+                clauses.append(f"reduction({CLAUSE[node.attributes[0]]} : {', '.join(names)})")
+        if self.positive:
+            clauses.append("reduction(| : below)")
         self.add(" ".join(["#pragma omp simd", *clauses]))
 
     def total(self, node: Node) -> str:
@@ -290,13 +292,13 @@ class NestWriter:
         how = node.attributes[0]
         for _ in self.unrolled(axes):
             if node.size == 1:
-                self.add(_combine(how, self.memory.names[id(node)], self.total(node)))
+                self.add(combine(how, self.memory.names[id(node)], self.total(node)))
             elif self.loop.axis not in axes:
-                self.add(_combine(how, self.memory.target(node, self.positions(axes, node.shape)), self.total(node)))
+                self.add(combine(how, self.memory.target(node, self.positions(axes, node.shape)), self.total(node)))
             elif is_whole:
                 self.store(node, self.total(node), axes)
             else:
-                self.add(_combine(how, self.kept_element(node, axes), self.total(node)))
+                self.add(combine(how, self.kept_element(node, axes), self.total(node)))
 
     def kept_element(self, node: Node, axes: list[int]) -> str:
         """Return the place in a block, or in memory, of an element that is being added up."""
@@ -337,7 +339,9 @@ class NestWriter:
                 for _ in self.unrolled(axes):
                     name = self.name(node, axes)
                     self.add(f"const {TYPES[node.kind]} {name} = {self.value(node)};{note}")
-                    self.store(node, name, axes)
+                    if self.positive and has_positive_form(node):
+                        self.add(f"below |= !({self.read(node, node.inputs[0], axes, node.shape)} > 0.0);")
+                    self.store(node, f"({name} ? 1.0 : 0.0)" if node.kind == "b" else name, axes)
         if id(node) not in with_total:
             self.local.add(id(node))
 
@@ -350,7 +354,7 @@ class NestWriter:
         value = ""
         for _ in self.unrolled(over):
             part = self.read(node, source, axes, source.shape)
-            value = _both(how, value, part) if value else part
+            value = both(how, value, part) if value else part
         return value
 
     def scattered_statement(self, node: Node, jam: int) -> None:
@@ -360,12 +364,12 @@ class NestWriter:
         for _ in self.unrolled(result):
             if self.outer in result:
                 for _ in self.all_together(jam):
-                    self.add(_combine(how, self.kept_element(node, result), self.parts(node)))
+                    self.add(combine(how, self.kept_element(node, result), self.parts(node)))
             else:
                 value = ""
                 for _ in self.all_together(jam):
-                    value = _both(how, value, self.parts(node)) if value else self.parts(node)
-                self.add(_combine(how, self.kept_element(node, result), value))
+                    value = both(how, value, self.parts(node)) if value else self.parts(node)
+                self.add(combine(how, self.kept_element(node, result), value))
 
     def put_statement(self, node: Node, axes: list[int]) -> None:
         """Add values at the rows of an index."""
@@ -388,7 +392,7 @@ class NestWriter:
         for _ in self.unrolled(result):
             value = self.parts(node)
             if has_total:
-                self.add(_combine(node.attributes[0], self.total(node), value))
+                self.add(combine(node.attributes[0], self.total(node), value))
             else:
                 name = self.name(node, result)
                 self.add(f"const {TYPES[node.kind]} {name} = {value};")

@@ -11,6 +11,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from pyroxene.compiler.engines.native.axes import LOOPED, Axes, read_through
+from pyroxene.compiler.engines.native.expressions import has_positive_form
 from pyroxene.compiler.graph import LEAVES, POINTWISE, Graph, Node
 from pyroxene.compiler.strides import is_injective
 
@@ -27,9 +28,9 @@ FEWEST_ROWS = 24
 
 CALLED = frozenset(
     """exp log log1p expm1 log2 log10 exp2 sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh erf erfc pow
-    atan2 hypot""".split()
+    atan2 hypot lgamma digamma polygamma erfcx""".split()
 )
-"""Pointwise operations that are functions of libm, or of its vector form."""
+"""Pointwise operations that are functions of libm, of its vector form, or of `csrc/special.h`."""
 
 CALLS = frozenset({"cumsum", "matmul", "cholesky", "cholesky_adjoint", "solve", "lu", "lu_solve", "scan"})
 
@@ -278,6 +279,15 @@ class Schedule:
                 part[id(node)] = min((part[id(u)] for u in self.users[id(node)] if id(u) in inside), default=last)
         parts = [Nest(nest.space, [n for n in nest.nodes if part[id(n)] == number]) for number in range(last + 1)]
         return [found for found in parts if found.nodes]
+
+    def can_be_repeated(self, nest: Nest, loop: Loop) -> bool:
+        """Say whether a nest has functions with a form for positive arguments, and adds to nothing."""
+        writes = (user for node in nest.nodes for user in self.users[id(node)] if user.op == "assemble")
+        return (
+            any(map(has_positive_form, nest.nodes))
+            and not any(node.op == "put" or self.ends_nest(node, loop) for node in nest.nodes)
+            and all(disjoint for _, disjoint in (user.attributes for user in writes))
+        )
 
     def ends_nest(self, node: Node, loop: Loop) -> bool:
         """Say whether a value is there only after a nest's loops: a reduction over more than written-out axes."""
