@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from pyroxene.compiler.builder import Builder
 from pyroxene.compiler.graph import Node
+from pyroxene.compiler.normal import log_ndtr_slope
 
 __all__ = ["POINTWISE_ADJOINTS"]
 
@@ -175,9 +176,7 @@ POINTWISE_ADJOINTS: dict[str, Adjoint] = {
     "erfinv": _slope(lambda b, x, y: b("mul", b("exp", b("square", y)), _ROOT_PI_OVER_TWO)),
     "ndtr": _slope(lambda b, x, y: b("mul", _half_bell(b, x), _ONE_OVER_ROOT_TWO_PI)),
     "ndtri": _slope(lambda b, x, y: b("mul", b("exp", b("mul", b("square", y), 0.5)), 1 / _ONE_OVER_ROOT_TWO_PI)),
-    "log_ndtr": _slope(
-        lambda b, x, y: b("mul", b("exp", b("sub", b("mul", b("square", x), -0.5), y)), _ONE_OVER_ROOT_TWO_PI)
-    ),
+    "log_ndtr": _slope(lambda b, x, y: log_ndtr_slope(b, x)),
     "erfcx": _slope(lambda b, x, y: b("sub", b("mul", b("mul", x, y), 2.0), _TWO_OVER_ROOT_PI)),
     "i0": _slope(lambda b, x, y: b("i1", x)),
     "i1": _slope(_i1_slope),

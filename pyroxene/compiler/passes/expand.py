@@ -1,9 +1,10 @@
-"""Writes operations that share parts (softplus, sigmoid, log_sigmoid, determinants) as those: each is computed once."""
+"""Writes operations that share parts (softplus, log_ndtr, determinants and such) as these, each computed once."""
 
 from __future__ import annotations
 
 from pyroxene.compiler.builder import Builder
 from pyroxene.compiler.graph import Graph, Node
+from pyroxene.compiler.normal import log_ndtr_value, ndtr_value
 from pyroxene.compiler.passes.rewrite import rewrite
 
 __all__ = ["expand"]
@@ -32,7 +33,13 @@ def _log_determinant(b: Builder, factors: Node) -> Node:
     return b.reduce(b("log", b("abs", diagonal)), "sum", (len(diagonal.shape) - 1,))
 
 
-_PARTS = {"softplus": _softplus, "sigmoid": _sigmoid, "log_sigmoid": _log_sigmoid}
+_PARTS = {
+    "softplus": _softplus,
+    "sigmoid": _sigmoid,
+    "log_sigmoid": _log_sigmoid,
+    "ndtr": ndtr_value,
+    "log_ndtr": log_ndtr_value,
+}
 
 
 def _rule(b: Builder, node: Node, inputs: tuple[Node, ...]) -> Node | None:
@@ -49,5 +56,5 @@ def _rule(b: Builder, node: Node, inputs: tuple[Node, ...]) -> Node | None:
 
 
 def expand(graph: Graph) -> Graph:
-    """Return an equal graph without stop and what has parts; to be run after reverse mode."""
+    """Return an equal graph without the operations above and stop; to be run after reverse mode."""
     return rewrite(graph, _rule)
