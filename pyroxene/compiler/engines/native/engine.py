@@ -15,6 +15,7 @@ from pyroxene.compiler.flatten import flatten, restore
 from pyroxene.compiler.graph import LEAVES, Graph, nested
 from pyroxene.compiler.passes.batch import batch
 from pyroxene.compiler.passes.layout import by_columns
+from pyroxene.compiler.passes.masks import widen_masks
 
 __all__ = ["NativeBatch", "NativeFunction"]
 
@@ -64,7 +65,7 @@ class NativeFunction(Emitted):
         Raises:
             CompilerError: there is no compiler, or it fails.
         """
-        graph = by_columns(graph)
+        graph = widen_masks(by_columns(graph))
         super().__init__(graph, "density", "pyroxene_density", ctypes.c_double, [ctypes.c_void_p] * 3)
         self._graph = graph
         self._batches: dict[int, NativeBatch] = {}
