@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 
 import pytest
 import torch
@@ -85,3 +86,25 @@ def test_backward_loops_compute_little_once_more():
     products = [sum(node.op == "mul" for node in body.nodes()) for body in (forward, backward)]
     assert products[0] == 20 and products[1] < 50  # 40 for the adjoint; with all 20 once more there are 59
     agrees(polynomial, 2)
+
+
+def test_value_and_slope_of_log_ndtr_share_their_parts():
+    x = torch.linspace(-3.0, 3.0, 100, dtype=torch.float64)
+    counts = Counter(node.op for node in operations(lambda z: torch.special.log_ndtr(x * z[0] + z[1]).sum(), 2))
+    assert counts["erfcx"] == counts["exp"] == counts["log"] == 1
+    agrees(lambda z: torch.special.log_ndtr(x * z[0] + z[1]).sum(), 2)
+
+
+def test_loops_read_masks_as_numbers():
+    """Bytes beside doubles would keep them from being vectors."""
+    x = torch.linspace(-1.0, 1.0, 300, dtype=torch.float64)
+    masks = (x > 0.3, (x.reshape(30, 10) > 0.1).T.contiguous())
+
+    def masked(z):
+        whole = torch.where(masks[0], z[0] * x, z[1]).exp().sum()
+        parts = torch.where(masks[1].T[5:, ::2], z[0], x.reshape(30, 10)[5:, ::2] * z[1]).sin().sum()
+        return whole + parts + (masks[0] & (x > z[1])).to(torch.float64).sum() * z[0]
+
+    agrees(masked, 2)
+    source = compile_native(masked, torch.ones(2, dtype=torch.float64)).program.source
+    assert "const unsigned char *restrict" not in source
