@@ -14,6 +14,7 @@ from pyroxene.compiler.noise import NoisyGraph
 from pyroxene.compiler.passes.divide import share_divisors
 from pyroxene.compiler.passes.expand import expand
 from pyroxene.compiler.passes.fold import fold
+from pyroxene.compiler.passes.gather import gather_early
 
 __all__ = ["compile_native", "gradient_graph", "noisy_gradient_graph"]
 
@@ -30,7 +31,7 @@ def gradient_graph(function: Callable[[torch.Tensor], torch.Tensor], z: torch.Te
     """
     graph = capture(function, [z])
     verify(graph)
-    graph = value_and_gradient(graph)
+    graph = value_and_gradient(gather_early(graph))
     verify(graph)
     return fold(share_divisors(expand(graph)))
 
@@ -61,7 +62,7 @@ def noisy_gradient_graph(function: Callable[..., torch.Tensor], arguments: Seque
     """
     noisy = capture_noisy(function, arguments)
     verify(noisy.graph)
-    graph = value_and_gradient(noisy.graph)
+    graph = value_and_gradient(gather_early(noisy.graph))
     graph = Graph(graph.inputs, graph.outputs[:2], graph.data)
     verify(graph)
     return NoisyGraph(fold(share_divisors(expand(graph))), noisy.draws)
