@@ -82,6 +82,7 @@ def _long_cube(x: Tensor) -> Tensor:
 
 INDEX = torch.tensor([2, 0, 1, 2, 2])
 MATRIX_INDEX = torch.tensor([[0, 2], [1, 1]])
+ONE_EACH = torch.tensor([[0], [3], [1], [4], [4], [2]])
 GENERATOR = torch.Generator().manual_seed(7)
 DATA = torch.randn(3, 5, generator=GENERATOR)
 MASK = DATA > 0
@@ -89,6 +90,7 @@ ROWS = torch.tensor([True, False, True])
 CHOSEN = torch.tensor([False, True, False, False, True])
 GROUPS = torch.randint(7, (200,), generator=GENERATOR)
 PANELS = torch.randn(75, 75, generator=GENERATOR)
+WIDE = torch.randn(6, 5, generator=GENERATOR)
 DESIGN = torch.randn(200, 12, generator=GENERATOR)
 ANTI = 3.0 * torch.eye(5, dtype=torch.float64).flip(0)
 ROW = torch.randn(5, generator=GENERATOR)
@@ -227,6 +229,20 @@ CASES: list[Case] = [
     Case("index_add to one row", lambda x: torch.zeros(1, 5).index_add(0, torch.tensor([0, 0, 0]), x.exp()) * ROW),
     Case("index_select", lambda x: x.index_select(1, INDEX)),
     Case("gather", lambda x: x.gather(1, MATRIX_INDEX)),
+    Case("gather of pointwise", lambda x, y: (x.exp() / (1 + y**2)).log().gather(1, ONE_EACH), ((6, 5), (6, 1))),
+    Case(
+        "gathers of one value",
+        lambda x: sum(x.exp().sin().gather(1, i).cos().sum() for i in (ONE_EACH, 4 - ONE_EACH)),
+        ((6, 5),),
+    ),
+    Case("gather of log_softmax", lambda x: torch.log_softmax(x, -1).gather(-1, ONE_EACH), ((6, 20),)),
+    Case(
+        "gather of what is masked",
+        lambda x: torch.where(x > WIDE, x.exp().sin(), WIDE * x).gather(1, ONE_EACH),
+        ((6, 5),),
+    ),
+    Case("gather of a transpose", lambda x: (x.exp().sin() * WIDE.T).T[torch.arange(6), ONE_EACH[:, 0]], ((5, 6),)),
+    Case("index of few", lambda x: x.exp().sin()[torch.tensor([3, 1])] * x.exp()[:2], ((40,),)),
     Case("take_along_dim", lambda x: x.take_along_dim(INDEX[None].expand(3, 5), 1)),
     Case("take", lambda x: x.take(torch.tensor([0, 7, -1]))),
     Case("group effects", lambda x: (x[INDEX].exp() * ROW).sum() + x[INDEX][:3] ** 2, ((3,),)),
@@ -338,6 +354,10 @@ CASES: list[Case] = [
     Case("unused", lambda x: x[0].exp()),
     Case("constant part", lambda x: x.sum() * 0 + DATA.exp().sum() + x[0, 0]),
 ]
+
+
+def _gathers(x: Tensor) -> Tensor:
+    return x.gather(1, ONE_EACH) * x.gather(1, 4 - ONE_EACH).cos()
 
 
 def _recursion(x: Tensor) -> Tensor:

@@ -108,3 +108,43 @@ def test_loops_read_masks_as_numbers():
     agrees(masked, 2)
     source = compile_native(masked, torch.ones(2, dtype=torch.float64)).program.source
     assert "const unsigned char *restrict" not in source
+
+
+def test_what_is_gathered_alone_is_computed():
+    """A categorical density reads one category's logarithm: the others' are not taken, nor in the gradient."""
+    observed = torch.arange(200).reshape(-1, 1) * 7 % 5
+    x = torch.linspace(-1.0, 1.0, 1000, dtype=torch.float64).reshape(200, 5)
+
+    def categorical(z):
+        shares = torch.sigmoid(x * z[0]) + z[1].exp()
+        return (shares / shares.sum(-1, keepdim=True)).clamp(1e-9, 1 - 1e-9).log().gather(-1, observed).sum()
+
+    found = operations(categorical, 2)
+    assert [node.size for node in found if node.op == "log"] == [200]
+    clamps = [node for node in found if node.op == "where" and node.note.startswith("clamp")]
+    assert clamps and all(node.size == 200 for node in clamps)
+    agrees(categorical, 2)
+
+
+def test_what_others_read_is_not_computed_twice():
+    observed = torch.arange(200).reshape(-1, 1) * 7 % 5
+    x = torch.linspace(-1.0, 1.0, 1000, dtype=torch.float64).reshape(200, 5)
+
+    def shared(z):
+        values = (x * z[0] + z[1]).sin()
+        return values.gather(-1, observed).sum() + values.square().sum()
+
+    assert [node.size for node in operations(shared, 2) if node.op == "sin"] == [1000]
+    agrees(shared, 2)
+
+
+def test_a_gather_of_a_pattern_is_a_view():
+    x = torch.linspace(-1.0, 1.0, 1000, dtype=torch.float64)
+
+    def every_third(z):
+        return (x * z[0] + z[1]).sin()[torch.arange(0, 1000, 3)].sum()
+
+    found = operations(every_third, 2)
+    assert not [node for node in found if node.op in ("take", "put")]
+    assert [node.size for node in found if node.op == "sin"] == [334]
+    agrees(every_third, 2)

@@ -54,7 +54,7 @@ def moved(choose: random.Random, x: Tensor) -> Tensor:
         return x.expand(choose.choice(SIZES))
     dim = choose.randrange(x.dim())
     size = x.shape[dim]
-    kind = choose.choice("transpose slice flip index cat cumsum flat unsqueeze select softmax".split())
+    kind = choose.choice("transpose slice flip index cat cumsum flat unsqueeze select softmax pick".split())
     if kind == "transpose":
         return x.transpose(dim, choose.randrange(x.dim()))
     if kind == "slice" and size > 2:
@@ -64,6 +64,10 @@ def moved(choose: random.Random, x: Tensor) -> Tensor:
     if kind == "index":
         index = torch.tensor([choose.randrange(size) for _ in range(choose.choice((3, 11)))])
         return x.index_select(dim, index)
+    kept = [1 if axis == dim else n for axis, n in enumerate(x.shape)]
+    if kind == "pick":  # one of a dimension for each of the others, of what is computed for all
+        index = torch.tensor([choose.randrange(size) for _ in range(x.numel() // size)]).reshape(kept)
+        return torch.log_softmax(x, dim).exp().sin().gather(dim, index).squeeze(dim)
     if kind == "cat" and x.numel() < 2000:
         return torch.cat([x, -x.flip(dim)], dim)
     if kind == "cumsum" and size < 20:
