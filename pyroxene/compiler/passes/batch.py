@@ -7,10 +7,11 @@ so that a row of data is read once for all of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from pyroxene.compiler.builder import Builder
 from pyroxene.compiler.graph import POINTWISE, Body, Graph, Node, verify
+from pyroxene.compiler.recorder import UnsupportedOperation
 from pyroxene.compiler.strides import Shape
 
 __all__ = ["batch"]
@@ -30,6 +31,7 @@ class _Batch:
         self.new: dict[int, Node] = {}
         self.varies: set[int] = set()
         self.loops: dict[int, tuple[Node, Body]] = {}  # of an old scan: the new one, and the old body
+        self.narrow: dict[int, set[int]] = {}  # of an old scan: its outputs that do not vary
 
     def wide(self, old: Node) -> Node:
         """Return what became of a node, repeated for each point where it does not vary."""
@@ -52,11 +54,12 @@ class _Batch:
                 b.remember(node)
                 self.new[id(node)] = node
             return
+        if node.op == "view" and id(node.inputs[0]) in self.loops:
+            self._part(node)
+            return
         self.varies.add(id(node))
         if node.op == "scan":
             self._scan(node)
-        elif node.op == "view" and id(node.inputs[0]) in self.loops:
-            self.new[id(node)] = self._part(node)
         else:
             self.new[id(node)] = self._make(node)
 
@@ -88,7 +91,8 @@ class _Batch:
         """Gather or scatter rows that hold all points side by side, so that one index serves them all."""
         b = self.b
         source, index = node.inputs
-        assert id(index) not in self.varies, "indices do not depend on the unknowns"
+        if id(index) in self.varies:
+            raise UnsupportedOperation("an index differs from point to point")
         wide = self.wide(source)
         lead = 1 if node.op == "take" else len(index.shape)
         rows = b.permute(wide, [*range(1, lead + 1), 0, *range(lead + 1, len(wide.shape))])
@@ -104,31 +108,31 @@ class _Batch:
         body, length, reverse = node.attributes
         b = self.b
         inputs = []
-        varying = []
-        for position, source in enumerate(node.inputs):
-            is_carry = position < body.carries
+        varying, self.narrow[id(node)] = _that_vary(body, [id(source) in self.varies for source in node.inputs])
+        for position, (source, varies) in enumerate(zip(node.inputs, varying)):
             is_slice = body.carries <= position < body.carries + body.slices
-            varies = is_carry or id(source) in self.varies
-            varying.append(varies)
             value = self.wide(source) if varies else self.new[id(source)]
             if varies and is_slice:  # the steps come first
                 value = b.permute(value, [1, 0, *range(2, len(value.shape))])
             inputs.append(value)
-        inside = _batched(body.graph, self.width, varying)
+        inside = _batched(body.graph, self.width, varying, self.narrow[id(node)])
         loop = b.scan(Body(inside, body.carries, body.slices), inputs, length, reverse)
         self.loops[id(node)] = (loop, body)
-        whole = [self._whole(loop, body, position, length) for position in range(len(body.graph.outputs))]
+        whole = [self._whole(node, position) for position in range(len(body.graph.outputs))]
         flat = [b.reshape(part, (self.width, math.prod(part.shape[1:]))) for part in whole]
         self.new[id(node)] = b.cat(flat, 1) if len(flat) > 1 else flat[0]
 
-    def _whole(self, loop: Node, body: Body, position: int, length: int) -> Node:
+    def _whole(self, old: Node, position: int) -> Node:
         """Return one output of a loop with the points first."""
+        loop, body = self.loops[id(old)]
         part = self.b.part(loop, position)
+        if position in self.narrow[id(old)]:
+            return self.b.expand(self.b.reshape(part, (1, *part.shape)), (self.width, *part.shape))
         if position < body.carries:
             return part
         return self.b.permute(part, [1, 0, *range(2, len(part.shape))])
 
-    def _part(self, view: Node) -> Node:
+    def _part(self, view: Node) -> None:
         """Read a view of a loop's flat value from the one output that it shows."""
         old = view.inputs[0]
         loop, body = self.loops[id(old)]
@@ -138,13 +142,38 @@ class _Batch:
         for size in body.sizes(length):
             ends.append((ends[-1] if ends else 0) + size)
         position = next(p for p, end in enumerate(ends) if offset < end)
-        whole = self._whole(loop, body, position, length)
         local = offset - (ends[position - 1] if position else 0)
+        if position in self.narrow[id(old)]:
+            self.new[id(view)] = self.b.view(self.b.part(loop, position), view.shape, strides, local)
+            return
+        whole = self._whole(old, position)
         size = math.prod(whole.shape[1:])
-        return self.b.view(whole, (self.width, *view.shape), (size, *strides), local)
+        self.varies.add(id(view))
+        self.new[id(view)] = self.b.view(whole, (self.width, *view.shape), (size, *strides), local)
 
 
-def _batched(graph: Graph, width: int, varying: Sequence[bool]) -> Graph:
+def _that_vary(body: Body, outside: list[bool]) -> tuple[list[bool], set[int]]:
+    """Return which inputs of a body vary with the points, carries that come to among them, and which outputs do not.
+
+    Args:
+        body: of the loop.
+        outside: which inputs vary where the loop stands.
+    """
+    varying = list(outside)
+    while True:
+        reached = {id(node) for node, varies in zip(body.graph.inputs, varying) if varies}
+        for node in body.graph.nodes():
+            if any(id(source) in reached for source in node.inputs):
+                reached.add(id(node))
+        narrow = {position for position, node in enumerate(body.graph.outputs) if id(node) not in reached}
+        late = [k for k in range(body.carries) if not varying[k] and k not in narrow]
+        if not late:  # a carry that varied at first is as wide at the end
+            return varying, {k for k in narrow if k >= body.carries or not varying[k]}
+        for position in late:
+            varying[position] = True
+
+
+def _batched(graph: Graph, width: int, varying: Sequence[bool], narrow: Collection[int] = ()) -> Graph:
     b = Builder(graph.data)
     state = _Batch(b, width)
     for node, varies in zip(graph.inputs, varying):
@@ -155,7 +184,9 @@ def _batched(graph: Graph, width: int, varying: Sequence[bool]) -> Graph:
     for node in graph.nodes():
         if id(node) not in state.new:
             state.visit(node)
-    return b.graph([state.wide(node) for node in graph.outputs])
+    return b.graph([
+        state.new[id(node)] if position in narrow else state.wide(node) for position, node in enumerate(graph.outputs)
+    ])  # fmt: skip
 
 
 def batch(graph: Graph, width: int) -> Graph:

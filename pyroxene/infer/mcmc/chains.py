@@ -12,6 +12,7 @@ import numpy
 import torch
 
 from pyroxene.compiler.engines.native.blas import single_threaded_blas
+from pyroxene.compiler.recorder import UnsupportedOperation
 from pyroxene.errors import CompilerError, UsageError
 from pyroxene.infer.mcmc.chain import Chain, ChainDraws, Program, Run, carry_out, no_draws
 from pyroxene.infer.mcmc.metrics import make_metric
@@ -339,7 +340,10 @@ def _passes(density: Density, samplers: Sequence[NativeSampler], monitor: Monito
     function = _native_function(density)
     if function is None or not hasattr(function, "batched"):
         return None
-    passes = function.batched(max(2, min(len(samplers), WIDEST)))
+    try:
+        passes = function.batched(max(2, min(len(samplers), WIDEST)))
+    except UnsupportedOperation:
+        return None
     context = passes.new_context()
 
     def step(recordings: Sequence[Recording]) -> list[int]:
