@@ -160,7 +160,7 @@ def _sample_partly_observed(name: str, fn: Any, obs: Any, obs_mask: Any, infer: 
         with mask(mask=obs_mask):
             observed = sample(f"{name}_observed", fn, obs=_neutral(fn, obs, obs_mask), infer=infer)
     with mask(mask=not obs_mask if isinstance(obs_mask, bool) else ~obs_mask):
-        latent = sample(f"{name}_unobserved", fn, infer=infer)
+        latent = sample(f"{name}_unobserved", fn, infer={**(infer or {}), "unneeded": obs_mask})
     if isinstance(obs_mask, bool):
         value = observed if obs_mask else latent
     else:

@@ -55,12 +55,25 @@ class _Accumulate(Messenger):
         self.visited += 1
 
     def _pyro_post_sample(self, msg: Message) -> None:
-        mask = msg["mask"]
+        mask = _with_unneeded(msg["mask"], msg["infer"].get("unneeded"))
         if mask is False or site_is_subsample(msg):
             return
         log_prob = unvalidated(msg["fn"]).log_prob(msg["value"], *msg["args"], **msg["kwargs"])
         weighted: Any = scale_and_mask(log_prob, msg["scale"], mask)
         self.total = self.total + weighted.sum()
+
+
+def _with_unneeded(mask: Any, unneeded: Any) -> Any:
+    """Return a mask under which the latent part of a site with `obs_mask` has a density where it is observed, too.
+
+    Nothing reads these values. Without a density they are flat directions, in which a trajectory never turns round and
+    a chain drifts to infinity; with their prior's they change nothing of the other sites.
+    """
+    if unneeded is None or mask is None:
+        return mask
+    if isinstance(unneeded, bool) or isinstance(mask, bool):
+        return unneeded if mask is False else mask if unneeded is False else True
+    return mask | unneeded
 
 
 @dataclass(frozen=True)

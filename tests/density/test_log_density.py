@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 import threading
 
@@ -196,3 +197,30 @@ def test_float64_stays_float64_through_a_prior_of_python_numbers():
         density = log_density(lambda prior=prior: pyro.sample("x", prior))
         # the density of float64 at two points closer than float32 can tell apart
         assert density(z) != density(z + 1e-10)
+
+
+@pytest.mark.parametrize("engine", ["eager", "native"])
+def test_what_is_observed_of_a_site_has_its_priors_density(engine):
+    """Its latent twin would be a flat direction otherwise: chains drift to infinity in it."""
+    data, known = torch.tensor([1.0, math.nan, 2.0, math.nan]), torch.tensor([True, False, True, False])
+
+    def model():
+        loc = pyro.sample("loc", dist.Normal(0.0, 1.0))
+        with pyro.plate("rows", 4):
+            pyro.sample("x", dist.Normal(loc, 2.0), obs=data, obs_mask=known)
+
+    density = log_density(model).compiled(engine)
+    z = torch.tensor([0.3, 1.0, -1.0, 0.5, 2.0], dtype=torch.float64)
+    normal = torch.distributions.Normal(z[0], 2.0)
+    expected = torch.distributions.Normal(0.0, 1.0).log_prob(z[0]) + normal.log_prob(z[1:]).sum()
+    expected = expected + normal.log_prob(data[known].double()).sum()
+    value, gradient = density.value_and_grad(z)
+    assert value.item() == pytest.approx(expected.item(), rel=1e-7) and (gradient != 0).all()
+    for everything in (True, torch.ones(4, dtype=torch.bool)):
+
+        def whole(everything=everything):
+            with pyro.plate("rows", 4):
+                pyro.sample("x", dist.Normal(0.0, 2.0), obs=torch.ones(4), obs_mask=everything)
+
+        _, gradient = log_density(whole).compiled(engine).value_and_grad(z[1:])
+        assert (gradient != 0).all()
