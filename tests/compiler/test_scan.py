@@ -131,7 +131,19 @@ def integers(z):
     return last[0] + (path * is_even[:, None]).sum() + last[1] * z[0]
 
 
+def an_element(z):
+    """What a step collects is one element of what it carries."""
+
+    def step(carry, part, at):
+        state = carry[0] * z[0] + torch.stack([z[1], carry[0][0] * z[2], z[3]])
+        return [state], [state[1]]
+
+    _, outputs = scan(step, [z[3:]], [], STEPS)
+    return outputs[0].sum()
+
+
 FUNCTIONS = [
+    an_element,
     integers,
     recurrence,
     backwards,

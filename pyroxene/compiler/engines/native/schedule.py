@@ -323,7 +323,8 @@ class Schedule:
                     kept.add(id(node))
                 elif there[1] != place[id(node)][1]:
                     carried.add(id(node))
-        for node in self.graph.outputs:
+        for output in self.graph.outputs:
+            node = read_through(output)[0]  # of one element that is returned the whole may be in a loop
             if id(node) in place and node.size > 1:
                 kept.add(id(node))
         return kept, carried - kept
