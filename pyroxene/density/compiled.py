@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -245,6 +246,12 @@ def compile_density(density: EagerDensity, engine: str = "auto") -> CompiledDens
             raise
         reason = str(error).replace("\n  ", "; ")
         log.info("the model runs on eager PyTorch: %s", reason)
+        return CompiledDensity(density, "eager", reason, time.perf_counter() - start, eager)
+    except Exception as error:  # the model's own, which eager will raise again, or a fault of ours
+        if engine != "auto":
+            raise
+        reason = f"the {chosen} engine failed: {type(error).__name__}: {error}"
+        warnings.warn(f"the model runs on eager PyTorch, which is slower: {reason}; please report it", stacklevel=2)
         return CompiledDensity(density, "eager", reason, time.perf_counter() - start, eager)
     program = _program(function)
     if program is not None:

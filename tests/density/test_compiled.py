@@ -16,6 +16,7 @@ import torch
 import pyroxene
 import pyroxene.distributions as dist
 from pyroxene.compiler.engines.native import toolchain
+from pyroxene.density import compiled as compiled_module
 from pyroxene.density import explain, log_density
 from pyroxene.errors import CaptureError, CompilerError, UsageError
 
@@ -101,6 +102,20 @@ def test_auto_falls_back_and_says_where():
     z = torch.tensor([0.4], dtype=torch.float64)
     assert compiled(z).item() == pytest.approx(density(z).item(), rel=1e-6)
     with pytest.raises(CaptureError, match="depends on the value"):
+        density.compiled("native")
+
+
+def test_a_fault_of_the_engine_leaves_the_model_on_eager(monkeypatch):
+    def fails(graph):
+        raise KeyError("a value without a place")
+
+    monkeypatch.setattr(compiled_module, "NativeFunction", fails)
+    density = log_density(eight_schools, Y, SIGMA)
+    with pytest.warns(UserWarning, match="native engine failed: KeyError: 'a value without a place'; please report"):
+        compiled = density.compiled()
+    z = point(density.dim)
+    assert compiled.engine == "eager" and compiled.value_and_grad(z)[0].item() == pytest.approx(density(z).item())
+    with pytest.raises(KeyError):
         density.compiled("native")
 
 
