@@ -34,6 +34,11 @@ def _named(name: str) -> Callable[..., Tensor]:
     return owner
 
 
+def _below_the_diagonal(x: Tensor) -> Tensor:
+    rows, columns = torch.tril_indices(10, 3, -1)
+    return torch.zeros(10, 3, dtype=x.dtype).index_put((rows, columns), x)
+
+
 def _spd(x: Tensor) -> Tensor:
     return x @ x.mT + 3.0 * torch.eye(x.shape[-1], dtype=x.dtype)
 
@@ -251,6 +256,7 @@ CASES: list[Case] = [
     Case("index_put", lambda x, y: x.index_put((INDEX[:2],), y), ((3, 5), (2, 5))),
     Case("index_put accumulate", lambda x, y: x.index_put((INDEX,), y, accumulate=True), ((3, 4), (5, 4))),
     Case("index_add", lambda x, y: x.index_add(0, INDEX, y), ((3, 4), (5, 4))),
+    Case("index_put into a narrow table", lambda x, y: y @ _below_the_diagonal(x).mT, ((24,), (150, 3))),
     Case("index_add to columns", lambda x, y: x.index_add(-1, INDEX, y), ((3, 4), (3, 5))),
     Case("scatter_add", lambda x: torch.zeros(3, 5).scatter_add(0, INDEX[None].expand(3, 5), x.exp())),
     Case("scatter", lambda x: torch.ones(3, 5).scatter(1, torch.tensor([[0], [2], [4]]), x), ((3, 1),)),

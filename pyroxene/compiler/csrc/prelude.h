@@ -35,6 +35,9 @@ PYROXENE_SIMD double hypot(double, double);
 #endif
 #endif
 
+/* Both operands are loaded, whichever is chosen: gcc 12 vectorises conditional loads of neighbours under different masks wrongly. */
+#define pyroxene_select(mask, a, b) ({ const __typeof__(a) chosen_a = (a); const __typeof__(b) chosen_b = (b); (mask) ? chosen_a : chosen_b; })
+
 static inline long long pyroxene_floor_divide(long long a, long long b) {
     const long long quotient = a / b;
     return quotient * b != a && (a < 0) != (b < 0) ? quotient - 1 : quotient;

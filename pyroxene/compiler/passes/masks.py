@@ -18,7 +18,7 @@ LARGEST = 2**19
 def widen_masks(graph: Graph) -> Graph:
     """Return an equal graph that reads float64 data where another reads masks. Loops' bodies are widened too."""
     data = list(graph.data)
-    wide: dict[int, Node] = {}  # by mask in the new graph: the numbers that it is made of
+    wide: dict[int, tuple[Node, Node]] = {}  # by mask in the new graph: it, so that it lives, and its numbers
     slots: dict[int, int] = {}
 
     def numbers(b: Builder, mask: Node) -> Node:
@@ -37,12 +37,12 @@ def widen_masks(graph: Graph) -> Graph:
         for source in inputs:
             if source.op == "data" and source.kind == "b" and source.size <= LARGEST:
                 read = b("as_bool", numbers(b, source))
-                wide[id(read)] = read.inputs[0]
+                wide[id(read)] = read, read.inputs[0]
                 source = read
             sources.append(source)
         if node.op == "view" and id(sources[0]) in wide:  # a view of numbers, made a mask where it is read
-            read = b("as_bool", b.view(wide[id(sources[0])], node.shape, *node.attributes))
-            wide[id(read)] = read.inputs[0]
+            read = b("as_bool", b.view(wide[id(sources[0])][1], node.shape, *node.attributes))
+            wide[id(read)] = read, read.inputs[0]
             return read
         return b.rebuild(node, tuple(sources))
 

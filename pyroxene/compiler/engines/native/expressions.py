@@ -56,7 +56,7 @@ _FORMS = {
     "xor": "{0} ^ {1}",
     "not": "!{0}",
     "isnan": "{0} != {0}",
-    "where": "({0} ? {1} : {2})",
+    "where": "pyroxene_select({0}, {1}, {2})",
     "as_float": "(double){0}",
     "as_int": "(long long){0}",
     "as_bool": "{0} != 0",
