@@ -186,7 +186,8 @@ class _Writer:
             lines = _returned(memory, node, position)
             if lines:
                 items.append(_Item(lines, set(), memory.uses | {f"g{position}"}))
-        kinds = {f"d{node.attributes[0]}": node.kind for node in schedule.order if node.op == "data"}
+        kinds = {memory.names[id(node)]: node.kind for node in schedule.order}
+        kinds |= {f"d{node.attributes[0]}": node.kind for node in schedule.order if node.op == "data"}
         arguments = [f"x{position}" for position in range(len(graph.inputs))]
         results = [f"g{position}" for position in range(len(graph.outputs))]
         self.text += _functions(name, items, memory, kinds, arguments, results)
@@ -290,7 +291,7 @@ def _function(head: str, chunk: list[_Item], crossing: dict[str, int], kinds: di
         if re.fullmatch(r"d\d+", used):
             lines.append(f"    const {_C_TYPES[kinds[used]]} *restrict {used} = context[{int(used[1:]) + 1}];")
         elif used in crossing and used not in defined:
-            lines.append(f"    const double {used} = w[{crossing[used]}];")
+            lines.append(f"    const {TYPES[kinds.get(used, 'f')]} {used} = w[{crossing[used]}];")
     for item in chunk:
         lines += item.lines
         lines += [f"    w[{crossing[made]}] = {made};" for made in sorted(item.defines) if made in crossing]
