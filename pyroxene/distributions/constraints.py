@@ -1,4 +1,4 @@
-"""Regions in which a value may lie: torch's constraints under their own names, and ten more.
+"""Regions in which a value may lie: torch's constraints under their own names, and those of Pyro and NumPyro.
 
 The additional constraints compare by value and are equal to themselves after pickling. torch's singletons are pickled
 as references to the torch name, through `copyreg`, so that they too are the same object afterwards.
@@ -46,11 +46,25 @@ from torch.distributions.constraints import (
     unit_interval,
 )
 
+from pyroxene.distributions.peer_constraints import (
+    ByValue,
+    circular,
+    complex,
+    integer_greater_than,
+    l1_ball,
+    positive_definite_circulant_vector,
+    real_matrix,
+    scaled_unit_lower_cholesky,
+    zero_sum,
+)
+
 __all__ = [
     "Constraint",
     "MixtureSameFamilyConstraint",
     "boolean",
     "cat",
+    "circular",
+    "complex",
     "corr_cholesky",
     "corr_cholesky_constraint",
     "corr_matrix",
@@ -61,9 +75,11 @@ __all__ = [
     "half_open_interval",
     "independent",
     "integer",
+    "integer_greater_than",
     "integer_interval",
     "interval",
     "is_dependent",
+    "l1_ball",
     "less_than",
     "lower_cholesky",
     "lower_triangular",
@@ -74,11 +90,14 @@ __all__ = [
     "ordered_vector",
     "positive",
     "positive_definite",
+    "positive_definite_circulant_vector",
     "positive_integer",
     "positive_ordered_vector",
     "positive_semidefinite",
     "real",
+    "real_matrix",
     "real_vector",
+    "scaled_unit_lower_cholesky",
     "simplex",
     "softplus_lower_cholesky",
     "softplus_positive",
@@ -88,6 +107,7 @@ __all__ = [
     "symmetric",
     "unit_interval",
     "unit_lower_cholesky",
+    "zero_sum",
 ]
 
 
@@ -96,21 +116,7 @@ def _tolerance(value: torch.Tensor) -> float:
     return 10.0 * torch.finfo(value.dtype).eps * max(value.size(-1), 1)
 
 
-class _Stateless(Constraint):
-    """Abstract: a constraint without parameters, equal to every other of its class.
-
-    Implementing a constraint: set `event_dim` and `is_discrete`, and define `check(value)`, which reduces the
-    rightmost `event_dim` dimensions of a value to a boolean tensor of its sample and batch shape.
-    """
-
-    def __eq__(self, other: object) -> bool:
-        return type(self) is type(other)
-
-    def __hash__(self) -> int:
-        return hash(type(self))
-
-
-class _Integer(_Stateless):
+class _Integer(ByValue):
     """Whole numbers, negative ones too."""
 
     is_discrete = True
@@ -119,7 +125,7 @@ class _Integer(_Stateless):
         return value % 1 == 0
 
 
-class _OrderedVector(_Stateless):
+class _OrderedVector(ByValue):
     """Vectors whose entries increase strictly."""
 
     event_dim = 1
@@ -136,7 +142,7 @@ class _PositiveOrderedVector(_OrderedVector):
         return super().check(value) & (value > 0).all(-1)
 
 
-class _Sphere(_Stateless):
+class _Sphere(ByValue):
     """Vectors of unit Euclidean length."""
 
     event_dim = 1
@@ -145,7 +151,7 @@ class _Sphere(_Stateless):
         return (torch.linalg.vector_norm(value, dim=-1) - 1).abs() <= _tolerance(value)
 
 
-class _CorrMatrix(_Stateless):
+class _CorrMatrix(ByValue):
     """Positive-definite matrices with a unit diagonal."""
 
     event_dim = 2
@@ -155,7 +161,7 @@ class _CorrMatrix(_Stateless):
         return unit & positive_definite.check(value)
 
 
-class _UnitLowerCholesky(_Stateless):
+class _UnitLowerCholesky(ByValue):
     """Lower-triangular matrices with a unit diagonal."""
 
     event_dim = 2
@@ -165,14 +171,14 @@ class _UnitLowerCholesky(_Stateless):
         return unit & (value.tril() == value).all(-1).all(-1)
 
 
-class _SoftplusPositive(_Stateless, type(positive)):  # type: ignore[misc] # torch does not export the class
+class _SoftplusPositive(ByValue, type(positive)):  # type: ignore[misc] # torch does not export the class
     """Positive numbers, reached from the real line through softplus rather than exp."""
 
     def __init__(self) -> None:
         super().__init__(lower_bound=0.0)
 
 
-class _SoftplusLowerCholesky(_Stateless, type(lower_cholesky)):  # type: ignore[misc] # as above
+class _SoftplusLowerCholesky(ByValue, type(lower_cholesky)):  # type: ignore[misc] # as above
     """Lower-triangular matrices with a positive diagonal, reached through softplus rather than exp."""
 
 

@@ -26,6 +26,7 @@ from torch.distributions.transforms import (
 )
 
 from pyroxene.distributions.torch_transform import ComposeTransformModule, TransformModule
+from pyroxene.distributions.transforms import peer_registrations as _peer_registrations
 from pyroxene.distributions.transforms import pickling as _pickling
 from pyroxene.distributions.transforms import registrations as _registrations
 from pyroxene.distributions.transforms.affine_autoregressive import (
@@ -48,6 +49,7 @@ from pyroxene.distributions.transforms.cholesky import (
     CorrCholeskyTransform,
     CorrMatrixCholeskyTransform,
 )
+from pyroxene.distributions.transforms.complex import ComplexTransform
 from pyroxene.distributions.transforms.composition import StackTransform, iterated
 from pyroxene.distributions.transforms.generalized_channel_permute import (
     ConditionalGeneralizedChannelPermute,
@@ -61,6 +63,7 @@ from pyroxene.distributions.transforms.householder import (
     conditional_householder,
     householder,
 )
+from pyroxene.distributions.transforms.l1_ball import L1BallTransform
 from pyroxene.distributions.transforms.lower_cholesky_affine import LowerCholeskyAffine
 from pyroxene.distributions.transforms.matrix_exponential import (
     ConditionalMatrixExponential,
@@ -82,6 +85,7 @@ from pyroxene.distributions.transforms.polynomial import Polynomial, polynomial
 from pyroxene.distributions.transforms.power import PositivePowerTransform
 from pyroxene.distributions.transforms.radial import ConditionalRadial, Radial, conditional_radial, radial
 from pyroxene.distributions.transforms.registry import biject_to, transform_to
+from pyroxene.distributions.transforms.scaled_cholesky import ScaledUnitLowerCholeskyTransform
 from pyroxene.distributions.transforms.simplex import StickBreakingTransform
 from pyroxene.distributions.transforms.softplus import SoftplusLowerCholeskyTransform, SoftplusTransform
 from pyroxene.distributions.transforms.spectral import DiscreteCosineTransform, HaarTransform
@@ -96,6 +100,7 @@ from pyroxene.distributions.transforms.spline_coupling import SplineCoupling, sp
 from pyroxene.distributions.transforms.sylvester import Sylvester, sylvester
 from pyroxene.distributions.transforms.triangular import VectorToSymmetricTransform, VectorToTriangularTransform
 from pyroxene.distributions.transforms.unit_cholesky import UnitLowerCholeskyTransform
+from pyroxene.distributions.transforms.zero_sum import ZeroSumTransform
 
 __all__ = [
     "AbsTransform",
@@ -106,6 +111,7 @@ __all__ = [
     "BlockAutoregressive",
     "CatTransform",
     "CholeskyTransform",
+    "ComplexTransform",
     "ComposeTransform",
     "ComposeTransformModule",
     "ConditionalAffineAutoregressive",
@@ -128,6 +134,7 @@ __all__ = [
     "HaarTransform",
     "Householder",
     "IndependentTransform",
+    "L1BallTransform",
     "LeakyReLUTransform",
     "LowerCholeskyAffine",
     "LowerCholeskyTransform",
@@ -143,6 +150,7 @@ __all__ = [
     "PowerTransform",
     "Radial",
     "ReshapeTransform",
+    "ScaledUnitLowerCholeskyTransform",
     "SigmoidTransform",
     "SimplexToOrderedTransform",
     "SoftmaxTransform",
@@ -160,6 +168,7 @@ __all__ = [
     "UnitLowerCholeskyTransform",
     "VectorToSymmetricTransform",
     "VectorToTriangularTransform",
+    "ZeroSumTransform",
     "affine_autoregressive",
     "affine_coupling",
     "batchnorm",
@@ -194,4 +203,4 @@ __all__ = [
     "transform_to",
 ]
 
-del _pickling, _registrations
+del _peer_registrations, _pickling, _registrations
