@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pyroxene.distributions import coalescent, conditional, constraints, hmm, kl, spanning_tree, stable, transforms
+from pyroxene.distributions import kl_closed as _kl_closed
+from pyroxene.distributions import structured_kl as _structured_kl
 from pyroxene.distributions.coalescent import CoalescentRateLikelihood, CoalescentTimes, CoalescentTimesWithRate
 from pyroxene.distributions.conditional import (
     ConditionalDistribution,
@@ -19,21 +21,28 @@ from pyroxene.distributions.families.censored import (
     LeftCensoredDistribution,
     RightCensoredDistribution,
 )
+from pyroxene.distributions.families.circulant_normal import CirculantNormal
 from pyroxene.distributions.families.conjugate import BetaBinomial, DirichletMultinomial, GammaPoisson
+from pyroxene.distributions.families.custom import CustomDist
 from pyroxene.distributions.families.delta import Delta
 from pyroxene.distributions.families.diagonal_mixtures import (
     GaussianScaleMixture,
     MixtureOfDiagNormals,
     MixtureOfDiagNormalsSharedCovariance,
 )
+from pyroxene.distributions.families.directional import PowerSpherical, VonMisesFisher
 from pyroxene.distributions.families.discrete_uniform import DiscreteUniform
 from pyroxene.distributions.families.discrete_weibull import DiscreteWeibull
 from pyroxene.distributions.families.empirical import Empirical
+from pyroxene.distributions.families.euler_maruyama import EulerMaruyama
 from pyroxene.distributions.families.extended import ExtendedBetaBinomial, ExtendedBinomial
 from pyroxene.distributions.families.extremes import GeneralizedExtremeValue, Gompertz, Moyal
 from pyroxene.distributions.families.first_passage import InverseGaussian, Levy, Wald
 from pyroxene.distributions.families.flat import Flat, HalfFlat
 from pyroxene.distributions.families.folded import FoldedDistribution
+from pyroxene.distributions.families.garch import GARCH11
+from pyroxene.distributions.families.gaussian_copula import GaussianCopula, GaussianCopulaBeta
+from pyroxene.distributions.families.gaussian_state_space import GaussianStateSpace
 from pyroxene.distributions.families.generalized_normal import GeneralizedNormal
 from pyroxene.distributions.families.grouped_normal import GroupedNormalNormal
 from pyroxene.distributions.families.half_student_t import HalfStudentT
@@ -49,16 +58,21 @@ from pyroxene.distributions.families.hurdle_named import (
 from pyroxene.distributions.families.hypergeometric import HyperGeometric
 from pyroxene.distributions.families.improper_uniform import ImproperUniform
 from pyroxene.distributions.families.interpolated import Interpolated
+from pyroxene.distributions.families.kronecker_normal import KroneckerNormal
 from pyroxene.distributions.families.laplace import (
     AsymmetricLaplace,
     AsymmetricLaplaceQuantile,
     SoftAsymmetricLaplace,
     SoftLaplace,
 )
+from pyroxene.distributions.families.linear_series import AR, GaussianRandomWalk
 from pyroxene.distributions.families.lkj import LKJ
+from pyroxene.distributions.families.lkj_covariance import LKJCholeskyCov
 from pyroxene.distributions.families.log_normal_negative_binomial import LogNormalNegativeBinomial
 from pyroxene.distributions.families.logistic import Dagum, Logistic, SkewLogistic
 from pyroxene.distributions.families.masked_mixture import MaskedMixture
+from pyroxene.distributions.families.matrix_normal import MatrixNormal
+from pyroxene.distributions.families.mixture_general import Mixture, MixtureGeneral
 from pyroxene.distributions.families.multivariate_student import MultivariateStudentT
 from pyroxene.distributions.families.nan_masked import NanMaskedMultivariateNormal, NanMaskedNormal
 from pyroxene.distributions.families.negative_binomial import (
@@ -80,6 +94,7 @@ from pyroxene.distributions.families.sine_bivariate_von_mises import SineBivaria
 from pyroxene.distributions.families.sine_skewed import SineSkewed
 from pyroxene.distributions.families.skellam import Skellam
 from pyroxene.distributions.families.skew_normal import ExGaussian, SkewNormal
+from pyroxene.distributions.families.spatial import CAR, ICAR
 from pyroxene.distributions.families.straight_through import (
     RelaxedBernoulliStraightThrough,
     RelaxedOneHotCategoricalStraightThrough,
@@ -101,6 +116,7 @@ from pyroxene.distributions.families.truncated_named import (
 )
 from pyroxene.distributions.families.unit import Unit
 from pyroxene.distributions.families.von_mises_3d import VonMises3D
+from pyroxene.distributions.families.wishart import InverseWishart, InverseWishartCholesky, WishartCholesky
 from pyroxene.distributions.families.zero_inflated import (
     ZeroInflatedDistribution,
     ZeroInflatedLogits,
@@ -109,6 +125,7 @@ from pyroxene.distributions.families.zero_inflated import (
     ZeroInflatedPoisson,
     ZeroInflatedProbs,
 )
+from pyroxene.distributions.families.zero_sum_normal import ZeroSumNormal
 from pyroxene.distributions.families.zipf import Zipf
 from pyroxene.distributions.hmm import (
     DiscreteHMM,
@@ -178,6 +195,7 @@ from pyroxene.distributions.transforms import biject_to, transform_to
 from pyroxene.distributions.util import enable_validation, is_validation_enabled, validation_enabled
 
 __all__ = [
+    "AR",
     "AffineBeta",
     "AsymmetricLaplace",
     "AsymmetricLaplaceQuantile",
@@ -187,10 +205,12 @@ __all__ = [
     "BetaNegativeBinomial",
     "BetaProportion",
     "Binomial",
+    "CAR",
     "Categorical",
     "Cauchy",
     "Censored",
     "Chi2",
+    "CirculantNormal",
     "CoalescentRateLikelihood",
     "CoalescentTimes",
     "CoalescentTimesWithRate",
@@ -200,6 +220,7 @@ __all__ = [
     "ConditionalTransformModule",
     "ConditionalTransformedDistribution",
     "ContinuousBernoulli",
+    "CustomDist",
     "Dagum",
     "Delta",
     "Dirichlet",
@@ -209,6 +230,7 @@ __all__ = [
     "DiscreteWeibull",
     "Distribution",
     "Empirical",
+    "EulerMaruyama",
     "ExGaussian",
     "ExpandedDistribution",
     "Exponential",
@@ -218,12 +240,17 @@ __all__ = [
     "FisherSnedecor",
     "Flat",
     "FoldedDistribution",
+    "GARCH11",
     "Gamma",
     "GammaGaussianHMM",
     "GammaPoisson",
+    "GaussianCopula",
+    "GaussianCopulaBeta",
     "GaussianHMM",
     "GaussianMRF",
+    "GaussianRandomWalk",
     "GaussianScaleMixture",
+    "GaussianStateSpace",
     "GeneralizedExtremeValue",
     "GeneralizedNormal",
     "Geometric",
@@ -244,6 +271,7 @@ __all__ = [
     "HurdlePoisson",
     "HurdleProbs",
     "HyperGeometric",
+    "ICAR",
     "ImproperUniform",
     "Independent",
     "IndependentHMM",
@@ -251,10 +279,14 @@ __all__ = [
     "IntervalCensoredDistribution",
     "InverseGamma",
     "InverseGaussian",
+    "InverseWishart",
+    "InverseWishartCholesky",
     "JohnsonSU",
+    "KroneckerNormal",
     "Kumaraswamy",
     "LKJ",
     "LKJCholesky",
+    "LKJCholeskyCov",
     "Laplace",
     "LeftCensoredDistribution",
     "LeftTruncatedDistribution",
@@ -269,6 +301,9 @@ __all__ = [
     "LowRankMultivariateNormal",
     "MaskedDistribution",
     "MaskedMixture",
+    "MatrixNormal",
+    "Mixture",
+    "MixtureGeneral",
     "MixtureOfDiagNormals",
     "MixtureOfDiagNormalsSharedCovariance",
     "MixtureSameFamily",
@@ -293,6 +328,7 @@ __all__ = [
     "Pareto",
     "PlackettLuce",
     "Poisson",
+    "PowerSpherical",
     "ProjectedNormal",
     "Rejector",
     "RelaxedBernoulli",
@@ -333,15 +369,18 @@ __all__ = [
     "Unit",
     "VonMises",
     "VonMises3D",
+    "VonMisesFisher",
     "Wald",
     "Weibull",
     "Wishart",
+    "WishartCholesky",
     "ZeroInflatedDistribution",
     "ZeroInflatedLogits",
     "ZeroInflatedNegativeBinomial",
     "ZeroInflatedNegativeBinomial2",
     "ZeroInflatedPoisson",
     "ZeroInflatedProbs",
+    "ZeroSumNormal",
     "Zipf",
     "biject_to",
     "coalescent",
@@ -362,3 +401,5 @@ __all__ = [
 
 __all__ += LATER
 globals().update(LATER)
+
+del _kl_closed, _structured_kl  # they register what they know

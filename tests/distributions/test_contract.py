@@ -23,6 +23,7 @@ from tests.distributions.contract.cut import CUT
 from tests.distributions.contract.multivariate import MULTIVARIATE
 from tests.distributions.contract.sequences import SEQUENCES
 from tests.distributions.contract.shapes import SHAPES
+from tests.distributions.contract.structured import STRUCTURED
 from tests.distributions.contract.torch_classes import TORCH_CASES
 
 # torch's Wishart takes samples for singular that are not, warns, and draws again
@@ -37,6 +38,7 @@ CASES = [
     *MULTIVARIATE,
     *SEQUENCES,
     *SHAPES,
+    *STRUCTURED,
 ]
 
 ALL = pytest.mark.parametrize("case", CASES)
@@ -94,6 +96,8 @@ def test_torch_draws_the_same_and_gives_the_same_density(case, batch):
     ours, torchs = case.cls(**parameters), reference(**parameters)
     assert isinstance(ours, reference)
     tolerance = 1e-12 if dtype is torch.float64 else 1e-5
+    if case.cls is dist.VonMises:  # torch's Bessel function has seven digits
+        tolerance = 1e-6
     torch.manual_seed(0)
     mine = ours((3,))
     torch.manual_seed(0)

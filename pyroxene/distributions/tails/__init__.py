@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pyroxene.distributions.tails import circular as _circular
 from pyroxene.distributions.tails import composed as _composed
 from pyroxene.distributions.tails import continuous as _continuous
 from pyroxene.distributions.tails import discrete as _discrete
@@ -54,4 +55,4 @@ __all__ = [
     "unchecked",
 ]
 
-del _composed, _continuous, _discrete, _gamma_beta
+del _circular, _composed, _continuous, _discrete, _gamma_beta

@@ -6,7 +6,18 @@ import scipy.stats as st
 import torch
 
 import pyroxene.distributions as dist
-from tests.distributions.contract.kinds import case, fixed, large, normal, positive, positive_vector, real, tril, vector
+from tests.distributions.contract.kinds import (
+    case,
+    fixed,
+    large,
+    normal,
+    positive,
+    positive_vector,
+    real,
+    tril,
+    vector,
+    weights,
+)
 
 
 def vectors(batch, dtype):
@@ -37,6 +48,26 @@ def cauchy(batch, dtype):
     return dist.Cauchy(real(batch, dtype), positive(batch, dtype))
 
 
+def direction(batch, dtype):
+    return torch.nn.functional.normalize(torch.randn((*batch, 3), dtype=dtype), dim=-1)
+
+
+def one_of_each(batch, dtype):
+    return [
+        dist.Normal(real(batch, dtype), positive(batch, dtype)),
+        dist.Cauchy(real(batch, dtype), positive(batch, dtype)),
+        dist.Gamma(positive(batch, dtype), positive(batch, dtype)),
+    ]
+
+
+def exponential_density(value, rate):
+    return rate.log() - rate * value
+
+
+def exponential_sampler(shape, rate):
+    return torch.empty(shape, dtype=rate.dtype).exponential_() / rate
+
+
 MULTIVARIATE = [
     case(dist.MultivariateStudentT, df=large, loc=vector, scale_tril=tril),
     case(dist.LKJ, dim=fixed(3), concentration=positive),
@@ -53,5 +84,21 @@ MULTIVARIATE = [
         prior_scale=positive_vector,
         obs_scale=four_positive,
         group_idx=groups,
+    ),
+    case(
+        dist.MixtureGeneral,
+        mixing_distribution=weights,
+        component_distributions=one_of_each,
+        support=fixed(dist.constraints.real),
+    ),
+    case(dist.VonMisesFisher, mean_direction=direction, concentration=positive),
+    case(dist.PowerSpherical, mean_direction=direction, concentration=positive),
+    case(
+        dist.CustomDist,
+        log_density=fixed(exponential_density),
+        sampler=fixed(exponential_sampler),
+        support=fixed(dist.constraints.nonnegative),
+        has_rsample=fixed(True),
+        rate=positive,
     ),
 ]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 import pyroxene.distributions as dist
-from tests.distributions.contract.kinds import case, normal, positive, simplex, vector
+from tests.distributions.contract.kinds import case, fixed, normal, positive, simplex, unit, vector
 
 
 def state(batch, dtype):
@@ -60,6 +61,18 @@ LINEAR = {
     "observation_dist": shocks,
 }
 
+
+def small(batch, dtype):
+    return unit(batch, dtype) / 3
+
+
+def at_nodes(batch, dtype):
+    return torch.randn((*batch, 4), dtype=dtype)
+
+
+RING = np.array([[0.0, 1, 0, 1], [1, 0, 1, 0], [0, 1, 0, 1], [1, 0, 1, 0]])
+
+
 SEQUENCES = [
     case(dist.GaussianHMM, **LINEAR),
     case(dist.GammaGaussianHMM, scale_dist=gamma_scale, **LINEAR),
@@ -68,4 +81,7 @@ SEQUENCES = [
     case(dist.GaussianMRF, initial_dist=state, transition_dist=joint_shocks, observation_dist=joint_shocks),
     case(dist.DiscreteHMM, initial_logits=vector, transition_logits=scores, observation_dist=state_normal),
     case(dist.DiscreteHMM, initial_logits=vector, transition_logits=scores, observation_dist=state_categorical),
+    case(dist.GaussianRandomWalk, scale=positive, num_steps=fixed(4)),
+    case(dist.GARCH11, omega=positive, alpha_1=small, beta_1=small, initial_vol=positive, steps=fixed(3)),
+    case(dist.CAR, loc=at_nodes, correlation=small, conditional_precision=positive, adj_matrix=fixed(RING)),
 ]
